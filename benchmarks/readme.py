@@ -1,0 +1,141 @@
+"""Make the pictures and the tables of README from the shipped weights and the files in ``benchmarks/results``.
+
+    python benchmarks/readme.py           write pictures and tables
+    python benchmarks/readme.py --check   exit 1 if the tables in README.md are not those of the files
+
+Tables stand between the comments ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import record
+from stylize.checkpoints import WeightsFile
+from stylize.errors import InputError
+from stylize.resources import examples_directory
+from stylize.zoo import list_weights
+
+README = record.ROOT / "README.md"
+PICTURES = record.ROOT / "examples" / "results"
+HERO = "neuschwanstein"
+SHOWN = ("astronaut", "hawa-mahal", "red-panda")
+CELL = 400
+
+
+def shipped_pairs() -> dict[str, dict[str, WeightsFile]]:
+    """Return the shipped networks of preset fast, by style and norm."""
+    pairs: dict[str, dict[str, WeightsFile]] = {}
+    for one in list_weights():
+        if one.preset == "fast":
+            pairs.setdefault(one.style, {})[one.norm] = one.weights
+    return pairs
+
+
+def norms_table() -> str:
+    """Return the table of what the header of each shipped pair says about its norm."""
+    header = ["style", "norm", "content", "style distance", "the same in training mode", "halved contrast changes"]
+    rows, photos, seeds = [], set(), set()
+    for style, norms in sorted(shipped_pairs().items(), reverse=True):
+        for norm in sorted(norms, reverse=True):
+            metrics = norms[norm].metadata["metrics"]
+            evaluated, trained = metrics["evaluation_mode"], metrics["training_mode"]
+            photos.add(metrics["photos"])
+            seeds.add(norms[norm].metadata["seed"])
+            rows.append(
+                [
+                    style,
+                    norm,
+                    f"{evaluated['content']:.3f}",
+                    f"{evaluated['style']:.4f}",
+                    f"{trained['content']:.3f}, {trained['style']:.4f}",
+                    f"{255 * metrics['contrast_change']:.2f} grey levels",
+                ]
+            )
+    count = "/".join(str(number) for number in sorted(photos))
+    note = (
+        f"Means over {count} held-out photos, one seed; content and style are relative distances, lower is better "
+        "(0 = equal). The last column: mean change of the picture when the photo's contrast is halved."
+    )
+    return record.table(header, rows, range(2, 6)) + "\n\n" + note
+
+
+def result(name: str) -> str:
+    """Return the tables of a result file, without its title."""
+    path = record.RESULTS / f"{name}.md"
+    if not path.exists():
+        raise InputError(f"{path} is missing; run the benchmark of that name first")
+    return path.read_text(encoding="utf-8").strip().partition("\n")[2].strip()
+
+
+def numbers() -> str:
+    """Return the benchmark results that README shows."""
+    titles = {
+        "speed": "### Speed",
+        "optimisation": "### Against optimising the picture itself",
+        "presets": "### Choice of the default architecture",
+        "contact_sheet": "### One set of defaults, six paintings",
+    }
+    return "\n\n".join(f"{title}\n\n{result(name)}" for name, title in titles.items())
+
+
+def filled(text: str) -> str:
+    """Return README with its tables made anew."""
+    for name, made in (("norms", norms_table()), ("numbers", numbers())):
+        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+        if len(pattern.findall(text)) != 1:
+            raise InputError(f"README.md needs the comments {name}:begin and {name}:end once each")
+        text = pattern.sub(lambda match, made=made: f"{match[1]}\n{made}\n\n{match[2]}", text)
+    return text
+
+
+def draw_pictures() -> None:
+    """Draw the pictures of README with the shipped networks."""
+    from benchmarks.sheet import sheet
+    from stylize.images import read_image, resize_long_edge, write_image
+    from stylize.panels import side_by_side
+    from stylize.stylizer import load
+
+    photos = examples_directory() / "photos"
+    photo = read_image(photos / f"{HERO}.jpg")
+    panels: list[tuple[str, Any]] = [("photo", photo)]
+    panels += [(f"{style}, instance norm", load(style)(photo)) for style in ("starry-night", "great-wave")]
+    write_image(side_by_side(panels, 640), PICTURES / "hero.jpg", overwrite=True)
+
+    columns = ["photo"]
+    for style in ("starry-night", "great-wave"):
+        columns += [f"{style}, {norm} norm" for norm in ("instance", "batch")]
+    networks = [load(style, norm) for style in ("starry-night", "great-wave") for norm in ("instance", "batch")]
+    rows = []
+    for name in SHOWN:
+        photo = resize_long_edge(read_image(photos / f"{name}.jpg"), 640)
+        cells = [photo, *(network(photo) for network in networks)]
+        rows.append(("", [resize_long_edge(cell, CELL) for cell in cells]))
+    write_image(sheet(rows, columns, CELL), PICTURES / "norms.jpg", overwrite=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Make the pictures and tables of README.")
+    parser.add_argument("--check", action="store_true", help="only compare the tables")
+    options = parser.parse_args(arguments)
+    before = README.read_text(encoding="utf-8")
+    after = filled(before)
+    if options.check:
+        if after != before:
+            raise SystemExit("README.md does not show the current results; run python benchmarks/readme.py")
+        return
+    draw_pictures()
+    record.write_text(README, after)
+    print(json.dumps({"written": [str(README), str(PICTURES)]}))
+
+
+if __name__ == "__main__":
+    record.run(main)

@@ -1,0 +1,219 @@
+"""TransformerNet: the feed-forward network that repaints a photo in one pass.
+
+The preset ``johnson`` is the network of Johnson et al. 2016 (arXiv 1603.08155, supplement, table 1)::
+
+    reflect, 9x9 convolution, 32       norm, ReLU     full resolution
+    3x3 convolution, 64, stride 2      norm, ReLU     1/2
+    3x3 convolution, 128, stride 2     norm, ReLU     1/4
+    5 residual blocks, 128             norm           1/4
+    3x3 upsampling convolution, 64     norm, ReLU     1/2
+    3x3 upsampling convolution, 32     norm, ReLU     full resolution
+    9x9 convolution, 3                 tanh           full resolution
+
+Departures from the paper, in every preset:
+
+- Reflection padding in every convolution instead of zero padding (and of the supplement's 40 pixels around the
+  picture): zero padding paints frames, and breaks the exact invariance of instance norm to brightness.
+- Nearest upsampling and a convolution instead of a transposed convolution, which paints a checkerboard
+  (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill).
+- The normalisation is a choice (:mod:`stylize.norms`); the paper has batch norm.
+- Input scaled from [0, 1] to [-1, 1]; output 0.5 + 150/255 tanh, which is the scaled tanh of the authors' code.
+
+``space_to_depth`` (preset ``fast``) turns blocks of pixels into channels first, so that the costly layers at full
+resolution disappear; the last convolution still works at full resolution, which keeps the checkerboard away.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylize.config import TransformerConfig
+from stylize.errors import InputError
+from stylize.norms import make_norm
+
+OUTPUT_SCALE = 150 / 255
+"""The output lies within 0.5 +- 150/255: slightly beyond [0, 1], so that pure black and white are within reach."""
+
+MINIMUM_TRUNK = 2
+"""Positions per side the trunk needs at least, for its reflection padding by one."""
+
+
+def mirrored_indices(length: int, target: int, device: torch.device) -> Tensor:
+    """Return ``target`` indices into a row of ``length`` that continue it by reflection, over and over if need be.
+
+    A row of one is repeated. ``abc`` continued to eight is ``abcbabcb``.
+    """
+    positions = torch.arange(target, device=device)
+    if length == 1:
+        return torch.zeros_like(positions)
+    period = 2 * (length - 1)
+    positions = positions % period
+    return torch.minimum(positions, period - positions)
+
+
+class Conv(nn.Module):
+    """Convolution with reflection padding: (B, C_in, H, W) -> (B, C_out, ceil(H / stride), ceil(W / stride))."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__()
+        self.padding = kernel_size // 2
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel_size, stride)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.padding:
+            features = F.pad(features, (self.padding,) * 4, mode="reflect")
+        return self.conv(features)
+
+
+class UpsampleConv(nn.Module):
+    """Nearest upsampling by 2, reflection padding by 1 and a 3x3 convolution: (B, C, H, W) -> (B, C_out, 2H, 2W).
+
+    It is computed at the low resolution, with the same result. Each of the four pixels that grow from one position
+    sees only 2x2 distinct low-resolution values, so the 3x3 kernel collapses into four 2x2 kernels (one per phase),
+    which takes 16 instead of 36 multiplications per position and channel pair, and reflection at the high resolution
+    becomes replication at the low one.
+    """
+
+    # COLLAPSE[phase, low, tap]: does the 3x3 tap fall on the low-resolution neighbour `low` of that phase?
+    COLLAPSE = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 3)
+
+    def phase_kernels(self) -> Tensor:
+        """Return the four 2x2 kernels, (4 C_out, C_in, 2, 2): all output channels of one phase, then of the next."""
+        weight = self.conv.weight.float()
+        collapse = weight.new_tensor(self.COLLAPSE)
+        kernels = torch.einsum("pas,qbt,oist->pqoiab", collapse, collapse, weight)
+        return kernels.reshape(-1, weight.shape[1], 2, 2).to(self.conv.weight.dtype)
+
+    def forward(self, features: Tensor) -> Tensor:
+        batch, _, height, width = features.shape
+        channels = self.conv.out_channels
+        padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
+        phases = F.conv2d(padded, self.phase_kernels(), self.conv.bias.repeat(4))
+        keep = torch.channels_last if features.is_contiguous(memory_format=torch.channels_last) else None
+        result = torch.empty(
+            (batch, channels, 2 * height, 2 * width),
+            dtype=phases.dtype,
+            device=phases.device,
+            memory_format=keep or torch.contiguous_format,
+        )
+        for phase, (p, q) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+            # Phase (p, q) of position (y, x) was computed at (y + p, x + q) of the (H + 1, W + 1) convolution.
+            own = phases[:, phase * channels : (phase + 1) * channels, p : p + height, q : q + width]
+            result[:, :, p::2, q::2] = own
+        return result
+
+
+class ResidualBlock(nn.Module):
+    """conv, norm, ReLU, conv, norm, plus the input; no ReLU after the sum (Gross and Wilber 2016, as in the paper)."""
+
+    def __init__(self, channels: int, norm: str, epsilon: float) -> None:
+        super().__init__()
+        self.conv1 = Conv(channels, channels, 3)
+        self.norm1 = make_norm(norm, channels, epsilon)
+        self.conv2 = Conv(channels, channels, 3)
+        self.norm2 = make_norm(norm, channels, epsilon)
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden = F.relu(self.norm1(self.conv1(features)))
+        return features + self.norm2(self.conv2(hidden))
+
+
+class TransformerNet(nn.Module):
+    """The stylization network.
+
+    Args:
+        config: The architecture.
+        seed: Seed of the initial weights. Convolutions of the same shape start equal whatever the normalisation.
+
+    Reference: Johnson et al. 2016, section 3.1 and supplement, table 1; departures at the top of this module.
+    """
+
+    def __init__(self, config: TransformerConfig | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config = config if config is not None else TransformerConfig()
+        widths, block = config.channels, config.space_to_depth
+
+        def norm(channels: int) -> nn.Module:
+            return make_norm(config.norm, channels, config.norm_epsilon)
+
+        encoder: list[nn.Module] = [Conv(3 * block**2, widths[0], config.first_kernel), norm(widths[0]), nn.ReLU()]
+        for narrow, wide in zip(widths, widths[1:], strict=False):
+            encoder += [Conv(narrow, wide, 3, stride=2), norm(wide), nn.ReLU()]
+        self.encoder = nn.Sequential(*encoder)
+        self.trunk = nn.Sequential(
+            *(ResidualBlock(widths[-1], config.norm, config.norm_epsilon) for _ in range(config.residual_blocks))
+        )
+        decoder: list[nn.Module] = []
+        for wide, narrow in zip(widths[::-1], widths[-2::-1], strict=False):
+            decoder += [UpsampleConv(wide, narrow), norm(narrow), nn.ReLU()]
+        last = widths[0]
+        if config.output == "shuffle":
+            decoder += [Conv(last, 3 * block**2, config.last_kernel), nn.PixelShuffle(block)]
+        elif block == 1:
+            decoder += [Conv(last, 3, config.last_kernel)]
+        else:
+            if block == 4:
+                half = max(last // 2, 3)
+                decoder += [UpsampleConv(last, half), norm(half), nn.ReLU()]
+                last = half
+            decoder += [UpsampleConv(last, 3)]
+        self.decoder = nn.Sequential(*decoder)
+        self._initialise(seed)
+
+    def _initialise(self, seed: int) -> None:
+        """Draw every convolution from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of Torch and PyTorch alike."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    bound = 1 / math.sqrt(module.weight[0].numel())
+                    module.weight.uniform_(-bound, bound, generator=generator)
+                    module.bias.uniform_(-bound, bound, generator=generator)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Stylize pictures.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1]; H and W at least 1.
+
+        Returns:
+            (B, 3, H, W) float32 RGB within 0.5 +- 150/255, not clamped.
+
+        Raises:
+            InputError: The shape is not (B, 3, H, W).
+        """
+        if images.dim() != 4 or images.shape[1] != 3 or 0 in images.shape:
+            raise InputError(f"pictures of shape {tuple(images.shape)} given; (B, 3, H, W) with H, W >= 1 is accepted")
+        height, width = images.shape[-2:]
+        features = self._pad(images) * 2 - 1
+        if self.config.space_to_depth > 1:
+            features = F.pixel_unshuffle(features, self.config.space_to_depth)
+        features = self.decoder(self.trunk(self.encoder(features)))
+        painted = 0.5 + OUTPUT_SCALE * torch.tanh(features.float())
+        return painted[..., :height, :width]
+
+    def _pad(self, images: Tensor) -> Tensor:
+        """Continue pictures by reflection at the right and bottom, to a size that the network's strides divide."""
+        step = self.config.reduction
+        kernels = (self.config.first_kernel, self.config.last_kernel)
+        # Reflection by k // 2 needs more than k // 2 positions at the resolution of the first and last convolution.
+        smallest = max(MINIMUM_TRUNK * step, (max(kernels) // 2 + 1) * self.config.space_to_depth)
+        height, width = (max(-(-side // step) * step, -(-smallest // step) * step) for side in images.shape[-2:])
+        if height != images.shape[-2]:
+            images = images[:, :, mirrored_indices(images.shape[-2], height, images.device)]
+        if width != images.shape[-1]:
+            images = images[:, :, :, mirrored_indices(images.shape[-1], width, images.device)]
+        return images
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of learned parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,323 @@
+"""Hyperparameters: what is accepted, what is refused and with which words, and their way through JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stylize.config import NORM_NAMES, PRESETS, LossConfig, TrainConfig, TransformerConfig, preset
+from stylize.errors import InputError
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+# ------------------------------------------------------------------------------------------------------- architecture
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"norm": "instnce"}, "unknown normalisation 'instnce'; did you mean 'instance'.*batch"),
+        ({"space_to_depth": 3}, "space_to_depth is 3; it must be 1, 2 or 4"),
+        ({"space_to_depth": 0}, "1, 2 or 4"),
+        ({"channels": ()}, r"channels is \(\).*1 to 4 whole numbers"),
+        ({"channels": (8,) * 5}, "1 to 4 whole numbers"),
+        ({"channels": (8, 0)}, "from 1 to 1024"),
+        ({"channels": (8, 1025)}, "from 1 to 1024"),
+        ({"channels": (8.0,)}, "whole numbers"),
+        ({"channels": (True,)}, "whole numbers"),
+        ({"channels": "abc"}, "whole numbers"),
+        ({"residual_blocks": -1}, "residual_blocks is -1; it must be 0 to 64"),
+        ({"residual_blocks": 65}, "0 to 64"),
+        ({"residual_blocks": 1.0}, "0 to 64"),
+        ({"first_kernel": 4}, "first_kernel is 4; it must be an odd number from 1 to 15"),
+        ({"last_kernel": 17}, "last_kernel is 17; it must be an odd number from 1 to 15"),
+        ({"last_kernel": -3}, "odd number"),
+        ({"first_kernel": "9"}, "odd number"),
+        ({"output": "shufle", "space_to_depth": 2}, "unknown output 'shufle'; did you mean 'shuffle'"),
+        ({"output": "shuffle"}, "'shuffle' needs space_to_depth 2 or 4"),
+        ({"norm_epsilon": 0}, "norm_epsilon is 0; it must lie between 0 and 1"),
+        ({"norm_epsilon": 1.0}, "between 0 and 1"),
+        ({"norm_epsilon": NAN}, "between 0 and 1"),
+    ],
+)
+def test_bad_architecture(settings, words):
+    with pytest.raises(InputError, match=words):
+        TransformerConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"norm": None},
+        {"norm": ["instance"]},
+        {"space_to_depth": "2"},
+        {"space_to_depth": 2.0},
+        {"space_to_depth": True},
+        {"channels": 32},
+        {"channels": None},
+        {"output": None},
+        {"norm_epsilon": "small"},
+        {"norm_epsilon": None},
+    ],
+    ids=str,
+)
+def test_architecture_values_of_another_type_are_input_errors(settings):
+    # They come from the JSON in the header of a weights file that somebody else made, too.
+    name = "normalisation" if "norm" in settings else next(iter(settings))
+    with pytest.raises(InputError, match=name):
+        TransformerConfig(**settings)
+
+
+def test_a_list_of_channels_becomes_a_tuple():
+    assert TransformerConfig(channels=[8, 16]) == TransformerConfig(channels=(8, 16))
+    assert hash(TransformerConfig(channels=[8, 16])) == hash(TransformerConfig(channels=(8, 16)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"channels": (8,)}, 1),
+        ({"channels": (8, 8, 8)}, 4),
+        ({"channels": (8, 8), "space_to_depth": 2}, 4),
+        ({"channels": (8, 8, 8, 8), "space_to_depth": 4}, 32),
+    ],
+)
+def test_reduction(settings, expected):
+    assert TransformerConfig(**settings).reduction == expected
+
+
+@pytest.mark.parametrize("norm", NORM_NAMES)
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_differs_from_its_entry_by_the_norm_alone(name, norm):
+    assert preset(name, norm) == dataclasses.replace(PRESETS[name], norm=norm)
+    assert preset(name, norm).norm == norm
+
+
+def test_unknown_preset_or_norm_of_a_preset():
+    with pytest.raises(InputError, match=r"unknown preset 'jonson'; did you mean 'johnson'\?.*known: .*fast"):
+        preset("jonson")
+    with pytest.raises(InputError, match="unknown normalisation 'btch'; did you mean 'batch'"):
+        preset("fast", "btch")
+
+
+def test_the_default_preset_exists():
+    config = TrainConfig("a.jpg")
+    assert config.preset in PRESETS
+    assert config.transformer == preset(config.preset, config.norm)
+
+
+# --------------------------------------------------------------------------------------------------------------- loss
+
+
+@pytest.mark.parametrize("name", ["content_weight", "style_weight", "tv_weight", "style_strength"])
+@pytest.mark.parametrize("value", [-1e-9, NAN, INFINITY, -INFINITY, "1", None])
+def test_bad_weight_of_the_loss(name, value):
+    with pytest.raises(InputError, match=f"{name} is .*; it must be a finite number, 0 or more"):
+        LossConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["content_weight", "style_weight", "tv_weight", "style_strength"])
+@pytest.mark.parametrize("value", [0, 3, 1e9])
+def test_good_weight_of_the_loss(name, value):
+    assert getattr(LossConfig(**{name: value}), name) == value
+
+
+def test_no_style_layers():
+    with pytest.raises(InputError, match="no style layers given; at least one is needed"):
+        LossConfig(style_layers=(), style_layer_weights=())
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ((1.0,), "1 style layer weights given for 2 style layers; give one for each"),
+        ((1.0, -1.0), "style_layer_weights is .*; finite numbers, 0 or more"),
+        ((1.0, NAN), "finite numbers"),
+        ((1.0, INFINITY), "finite numbers"),
+        ((1.0, "1"), "finite numbers"),
+        ((1.0, True), "finite numbers"),
+        ((0.0, 0), "all style layer weights are 0; at least one must be above 0"),
+    ],
+)
+def test_bad_shares_of_the_style_layers(shares, words):
+    with pytest.raises(InputError, match=words):
+        LossConfig(style_layers=("relu1_1", "relu2_1"), style_layer_weights=shares)
+
+
+def test_one_style_layer_given_as_a_plain_string_is_not_cut_into_letters():
+    try:
+        layers = LossConfig(style_layers="relu3_1", style_layer_weights=(1.0,) * 7).style_layers
+    except InputError as error:
+        assert "style_layers" in str(error) or "style layers" in str(error)
+    else:
+        assert layers == ("relu3_1",)
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"norm": "bacth"}, "unknown normalisation 'bacth'; did you mean 'batch'"),
+        ({"preset": "fats"}, "unknown preset 'fats'; did you mean 'fast'"),
+        ({"precision": "float23"}, "unknown precision 'float23'; did you mean 'float32'"),
+        ({"weights_dtype": "float61"}, "unknown weights dtype 'float61'; did you mean 'float16'"),
+        ({"weights_dtype": "bfloat16"}, "known: float16, float32"),
+        ({"steps": 0}, "steps is 0; it must be a whole number, 1 or more"),
+        ({"steps": -5}, "steps is -5"),
+        ({"steps": 1.5}, "whole number"),
+        ({"steps": True}, "whole number"),
+        ({"steps": "10"}, "steps is '10'; it must be a whole number"),
+        ({"batch_size": 0}, "batch_size is 0; .* 1 or more"),
+        ({"warmup": -1}, "warmup is -1; .* 0 or more"),
+        ({"image_size": 31}, "image_size is 31; .* 32 or more"),
+        ({"style_size": 31}, "style_size is 31; .* 32 or more"),
+        ({"validation_photos": 0}, "validation_photos is 0"),
+        ({"validation_interval": 0}, "validation_interval is 0"),
+        ({"checkpoint_interval": 0}, "checkpoint_interval is 0"),
+        ({"learning_rate": 0}, "learning_rate is 0; it must lie between 0 and 1"),
+        ({"learning_rate": 1}, "learning_rate is 1"),
+        ({"learning_rate": NAN}, "learning_rate is nan"),
+        ({"crop_scale": 0}, "crop_scale is 0; it must lie above 0 and at most at 1"),
+        ({"crop_scale": 1.01}, "crop_scale is 1.01"),
+        ({"crop_scale": NAN}, "crop_scale is nan"),
+        ({"seed": -1}, "seed is -1; it must be a whole number, 0 or more"),
+        ({"seed": 2**63}, "seed is 9223372036854775808"),
+        ({"seed": 0.0}, "seed is 0.0"),
+    ],
+)
+def test_bad_setting_of_a_training(settings, words):
+    with pytest.raises(InputError, match=words):
+        TrainConfig("a.jpg", **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"norm": None},
+        {"preset": None},
+        {"preset": ["fast"]},
+        {"precision": None},
+        {"weights_dtype": None},
+        {"learning_rate": "1e-3"},
+        {"learning_rate": None},
+        {"crop_scale": None},
+    ],
+    ids=str,
+)
+def test_training_settings_of_another_type_are_input_errors(settings):
+    with pytest.raises(InputError):
+        TrainConfig("a.jpg", **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 1, "batch_size": 1, "warmup": 0},
+        {"image_size": 32, "style_size": 32},
+        {"crop_scale": 1},
+        {"seed": 2**63 - 1},
+    ],
+)
+def test_settings_at_their_limits_are_accepted(settings):
+    config = TrainConfig("a.jpg", **settings)
+    assert all(getattr(config, name) == value for name, value in settings.items())
+
+
+def test_an_architecture_of_ones_own_takes_the_norm_of_the_training():
+    own = TransformerConfig(norm="instance", channels=(4, 8))
+    config = TrainConfig("a.jpg", architecture=own, norm="batch", preset="johnson")
+    assert config.transformer == dataclasses.replace(own, norm="batch")
+
+
+def test_settings_are_frozen():
+    for config, name in ((TrainConfig("a.jpg"), "steps"), (LossConfig(), "tv_weight"), (TransformerConfig(), "norm")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, name, 1)
+
+
+# --------------------------------------------------------------------------------------------------------------- JSON
+
+positive = st.floats(0, 1e6, allow_nan=False)
+architectures = st.builds(
+    TransformerConfig,
+    norm=st.sampled_from(NORM_NAMES),
+    space_to_depth=st.sampled_from((2, 4)),
+    channels=st.lists(st.integers(1, 1024), min_size=1, max_size=4),
+    residual_blocks=st.integers(0, 64),
+    first_kernel=st.sampled_from((1, 3, 15)),
+    last_kernel=st.sampled_from((1, 5, 9)),
+    output=st.sampled_from(("convolution", "shuffle")),
+    norm_epsilon=st.floats(1e-12, 0.5),
+)
+layer_shares = st.lists(st.tuples(st.sampled_from(("relu1_1", "relu2_1", "conv3_1")), st.floats(0.1, 10)), min_size=1)
+losses = st.builds(
+    lambda shares, **settings: LossConfig(
+        style_layers=[name for name, _ in shares], style_layer_weights=[share for _, share in shares], **settings
+    ),
+    shares=layer_shares,
+    content_weight=positive,
+    style_weight=positive,
+    tv_weight=positive,
+    style_strength=positive,
+    loss_network=st.text(),
+    pooling=st.sampled_from(("max", "average")),
+)
+trainings = st.builds(
+    TrainConfig,
+    style=st.text(min_size=1),
+    photos=st.none() | st.text(min_size=1),
+    output=st.none() | st.text(min_size=1),
+    norm=st.sampled_from(NORM_NAMES),
+    preset=st.sampled_from(tuple(PRESETS)),
+    architecture=st.none() | architectures,
+    steps=st.integers(1),
+    batch_size=st.integers(1, 64),
+    image_size=st.integers(32, 4096),
+    learning_rate=st.floats(1e-12, 0.9),
+    warmup=st.integers(0, 100),
+    crop_scale=st.floats(0.01, 1),
+    seed=st.integers(0, 2**63 - 1),
+    compile=st.booleans(),
+    validation=st.none() | st.text(min_size=1),
+    weights_dtype=st.sampled_from(("float16", "float32")),
+    loss=losses,
+)
+
+
+@given(trainings)
+def test_settings_survive_json(config):
+    through = TrainConfig.from_json(json.loads(json.dumps(config.to_json(), allow_nan=False)))
+    assert through == config
+
+
+def test_paths_become_strings_in_json():
+    config = TrainConfig(Path("a.jpg"), photos=Path("photos"), output=Path("o.safetensors"), validation=Path("v"))
+    values = config.to_json()
+    assert [values[name] for name in ("style", "photos", "output", "validation")] == [
+        "a.jpg",
+        "photos",
+        "o.safetensors",
+        "v",
+    ]
+    assert TrainConfig.from_json(values).to_json() == values
+
+
+def test_from_json_leaves_its_argument_alone():
+    values = json.loads(json.dumps(TrainConfig("a.jpg", architecture=TransformerConfig()).to_json()))
+    before = json.dumps(values)
+    TrainConfig.from_json(values)
+    assert json.dumps(values) == before
+
+
+def test_settings_from_json_are_checked_as_well():
+    values = TrainConfig("a.jpg").to_json() | {"steps": 0}
+    with pytest.raises(InputError, match="steps is 0"):
+        TrainConfig.from_json(values)

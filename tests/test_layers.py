@@ -1,0 +1,177 @@
+"""The promises of the architecture: layers, light imports, and what the library never does."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+import stylize
+from stylize.cli import COMMANDS
+from tests.helpers import ROOT, run_python, save_photo, tiny_weights
+
+PACKAGE = ROOT / "stylize"
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors", "config"),
+    ("images", "devices", "norms", "resources"),
+    ("transformer", "vgg", "losses", "data"),
+    ("checkpoints", "zoo", "evaluation", "paintings", "run_log"),
+    ("stylizer", "tiling", "training", "panels"),
+    ("comparison", "engines", "video", "web"),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+"""The modules of each layer, from the bottom; a module imports only from the layers below its own."""
+
+BESIDE = {("config", "errors"), ("losses", "vgg"), ("zoo", "checkpoints"), ("run_log", "checkpoints")}
+"""The few imports within one layer: (who, what)."""
+
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def module_name(path: Path) -> str:
+    """Return the name below ``stylize`` of the module or subpackage that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Return what is imported from ``stylize`` at run time anywhere in a module, as names below ``stylize``."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if for_type_checkers(node):
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not used"
+            # "from stylize import x" may name a module or something that __init__ defines.
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = (name.split(".") for name in found)
+    return {part[1] if len(part) > 1 else "__init__" for part in parts if part[0] == "stylize"}
+
+
+def test_the_walk_sees_imports_everywhere():
+    code = """
+import stylize.images
+from stylize.zoo import list_styles
+if TYPE_CHECKING:
+    from stylize.training import train
+def f():
+    from stylize import losses
+    import torch
+"""
+    assert imports(ast.parse(code)) == {"images", "zoo", "losses"}
+
+
+def test_every_module_has_a_layer():
+    assert {module_name(path) for path in SOURCES} <= set(LEVEL)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_import_only_from_layers_below(path):
+    name = module_name(path)
+    for imported in imports(ast.parse(path.read_text(encoding="utf-8"))) - {name, "__version__"}:
+        below = LEVEL[imported] < LEVEL[name] or (name, imported) in BESIDE
+        assert below, f"{name} (layer {LEVEL[name]}) imports {imported} (layer {LEVEL[imported]})"
+
+
+def calls(tree: ast.AST) -> set[str]:
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_library_does_not_print_exit_assert_or_catch_everything(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    forbidden = {"print", "exit", "quit", "sys.exit", "os._exit", "torch.manual_seed", "torch.set_num_threads"}
+    assert not calls(tree) & forbidden
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), f"assert in line {node.lineno}"
+        if isinstance(node, ast.ExceptHandler):
+            caught = ast.unparse(node.type) if node.type else "everything"
+            reraised = any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
+            assert reraised or caught not in ("everything", "Exception", "BaseException"), f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_process_wide_switch_is_assigned(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in map(ast.unparse, targets):
+            assert not target.startswith(("torch.", "os.environ", "Image.", "ImageFile.", "sys.std")), target
+
+
+LIGHT = ("torch", "torchvision", "matplotlib", "safetensors", "PIL", "numpy")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_nothing_heavy(command):
+    arguments = [command, "--help"] if command else ["--help"]
+    code = f"""
+import json, sys
+from stylize.cli import main
+main({arguments!r}, prog_name="stylize", standalone_mode=False)
+print("LOADED", json.dumps([name for name in {LIGHT!r} if name in sys.modules]))
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"Usage: stylize {command}".rstrip())
+    loaded = json.loads(result.stdout.rpartition("LOADED")[2])
+    assert "torch" not in loaded
+    if command in ("", "apply", "styles"):
+        assert not loaded
+
+
+def test_styles_and_import_need_no_torch():
+    code = """
+import sys, stylize
+stylize.list_styles(), stylize.TrainConfig, dir(stylize)
+from stylize.cli import main
+main(["styles"], prog_name="stylize", standalone_mode=False)
+assert "torch" not in sys.modules
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_apply_needs_neither_torchvision_nor_the_learn_walk(tmp_path):
+    weights = tiny_weights(tmp_path / "tiny.safetensors")
+    photo = save_photo(tmp_path / "photo.jpg")
+    code = f"""
+import sys
+blocked = ("torchvision", "matplotlib", "stylize.vgg", "stylize.losses", "stylize.data", "stylize.training")
+for name in blocked:
+    sys.modules[name] = None  # an import of it fails, as with a build that does not match torch's
+from stylize.cli import main
+main(["apply", {str(photo)!r}, "--style", {str(weights)!r}, "--device", "cpu"], standalone_mode=False)
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "photo-test-style.jpg").is_file()
+
+
+def test_version_is_a_literal_that_setup_cfg_can_read():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    values = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "__version__"]
+    assert [value.value for value in values] == [stylize.__version__]
+
+
+def test_public_names():
+    for name in stylize.__all__:
+        # At the second access too: a module of the same name would have taken the place of the function.
+        assert getattr(stylize, name) is getattr(stylize, name)
+        assert name in dir(stylize)
+        assert not isinstance(getattr(stylize, name), type(ast))
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        stylize.lod  # noqa: B018

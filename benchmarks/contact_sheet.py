@@ -72,9 +72,8 @@ def markdown(results: dict[str, Any]) -> str:
             f"Preset `{settings['preset']}`, {settings['norm']} norm, {settings['steps']} steps of "
             f"{settings['batch_size']} crops of {settings['image_size']} px from {settings['training_photos']} photos, "
             "the default loss weights for every painting. Losses are those of the header of each network: means over "
-            f"held-out photos (here {settings['held_out_photos']}), relative: 0 is a perfect match, 1 what a loss "
-            'network that answers nothing would give. "Reduced by": how much smaller the style loss is than that of '
-            "the untouched photo.",
+            f"held-out photos (here {settings['held_out_photos']}), relative to photo and painting: 0 is a "
+            'perfect match. "Reduced by": how much smaller the style loss is than that of the untouched photo.',
             record.table(header, lines, range(1, len(header))),
         ]
     )

@@ -28,7 +28,7 @@ README = record.ROOT / "README.md"
 PICTURES = record.ROOT / "examples" / "results"
 HERO = "neuschwanstein"
 SHOWN = ("astronaut", "hawa-mahal", "red-panda")
-CELL = 400
+CELL = 300
 
 
 def shipped_pairs() -> dict[str, dict[str, WeightsFile]]:
@@ -100,7 +100,8 @@ def filled(text: str) -> str:
 def draw_pictures() -> None:
     """Draw the pictures of README with the shipped networks."""
     from benchmarks.sheet import sheet
-    from stylize.images import read_image, resize_long_edge, write_image
+    from stylize.data import load_square
+    from stylize.images import read_image, resize_long_edge, to_image, write_image
     from stylize.panels import side_by_side
     from stylize.stylizer import load
 
@@ -108,7 +109,7 @@ def draw_pictures() -> None:
     photo = read_image(photos / f"{HERO}.jpg")
     panels: list[tuple[str, Any]] = [("photo", photo)]
     panels += [(f"{style}, instance norm", load(style)(photo)) for style in ("starry-night", "great-wave")]
-    write_image(side_by_side(panels, 640), PICTURES / "hero.jpg", overwrite=True)
+    write_image(side_by_side(panels, 560), PICTURES / "hero.jpg", overwrite=True)
 
     columns = ["photo"]
     for style in ("starry-night", "great-wave"):
@@ -116,7 +117,7 @@ def draw_pictures() -> None:
     networks = [load(style, norm) for style in ("starry-night", "great-wave") for norm in ("instance", "batch")]
     rows = []
     for name in SHOWN:
-        photo = resize_long_edge(read_image(photos / f"{name}.jpg"), 640)
+        photo = to_image(load_square(photos / f"{name}.jpg", 512))
         cells = [photo, *(network(photo) for network in networks)]
         rows.append(("", [resize_long_edge(cell, CELL) for cell in cells]))
     write_image(sheet(rows, columns, CELL), PICTURES / "norms.jpg", overwrite=True)

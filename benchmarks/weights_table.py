@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import record
 from stylize.checkpoints import read_header
+from stylize.config import TrainConfig
 from stylize.errors import StylizeError
 from stylize.resources import examples_directory
 from stylize.zoo import ShippedWeights, list_weights, sha256
@@ -68,6 +69,23 @@ def text(value: object) -> str:
     return UNKNOWN if value in (None, "") else str(value)
 
 
+def command(shipped: ShippedWeights) -> str:
+    """Return the command that trains such a network: the recorded settings, and not those that change nothing."""
+    metadata = shipped.metadata
+    defaults = TrainConfig(style="")
+    parts = ["stylize train", f"examples/paintings/{shipped.style}.jpg", "PHOTOS", "--validation HELD_OUT"]
+    parts += [f"--norm {shipped.norm}", f"--preset {shipped.preset}"]
+    for name in ("steps", "batch_size", "image_size", "style_size", "learning_rate", "seed"):
+        if name in metadata and metadata[name] != getattr(defaults, name):
+            parts.append(f"--{name.replace('_', '-')} {metadata[name]}")
+    loss = metadata.get("loss") or {}
+    for name in ("style_weight", "content_weight", "tv_weight", "style_strength", "content_layer", "pooling"):
+        if name in loss and loss[name] != getattr(defaults.loss, name):
+            value = loss[name]
+            parts.append(f"--{name.replace('_', '-')} {value if isinstance(value, str) else format(value, 'g')}")
+    return " ".join(parts)
+
+
 def tables(networks: Sequence[ShippedWeights], sources: dict[str, Any]) -> list[str]:
     """Return the sections about the networks."""
     made, measured, files = [], [], []
@@ -103,10 +121,11 @@ def tables(networks: Sequence[ShippedWeights], sources: dict[str, Any]) -> list[
         "Crop: side of the square training crops in pixels. Everything else that decides a run (seed, learning rate, "
         "size of the painting, weights of the loss, sha256 of the painting, version of torch) is in the header of the "
         "file as well.",
+        "```sh\n" + "\n".join(command(shipped) for shipped in networks) + "\n```",
         "## What they are worth",
         record.table(measured_header, measured, range(1, len(measured_header))),
-        "Means over photos that were held out of the training, in float32. Losses are relative: 0 is a perfect match, "
-        "and 1 is what a loss network that answers nothing would give. Content and style: the network as it is "
+        "Means over photos that were held out of the training, in float32. Losses are relative to photo and "
+        "painting (`stylize/losses.py`); 0 is a perfect match. Content and style: the network as it is "
         "applied. Training mode: batch norm with the statistics of the batch; instance norm is the same in both. Style "
         "of the photos: of the untouched photos, the distance to improve on. Contrast change: mean change of the "
         "result in grey levels of 0 to 255 when the contrast of the photo is halved.",

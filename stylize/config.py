@@ -141,7 +141,7 @@ class LossConfig:
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_1")
     style_layer_weights: tuple[float, ...] = (1.0, 1.0, 3.0, 3.0)
     content_weight: float = 1.0
-    style_weight: float = 12.0
+    style_weight: float = 8.0
     tv_weight: float = 0.2
     style_strength: float = 1.0
     loss_network: str = "vgg19"

@@ -219,9 +219,15 @@ def as_row(losses: Tensor) -> dict[str, float]:
 
 def summarise(trajectory: Trajectory, networks: dict[str, tuple[WeightsFile, Tensor, float]]) -> dict[str, Any]:
     """Return everything there is to know about one problem as plain values."""
+    import torch
+
     totals = trajectory.losses[..., TERMS.index("total")]
     means = totals.mean(1).tolist()
     iterations = len(means) - 1
+    # Clipping breaks what L-BFGS remembers, and after a few hundred iterations the loss can rise again: the picture
+    # that counts is the best one on the way.
+    best = totals.argmin(0)
+    lowest = trajectory.losses[best, torch.arange(len(best))]
     marks = sorted({mark for mark in (*MARKS, iterations) if mark <= iterations})
     rows = {}
     for name, (weights, losses, seconds) in networks.items():
@@ -240,7 +246,12 @@ def summarise(trajectory: Trajectory, networks: dict[str, tuple[WeightsFile, Ten
         }
     return {
         "photo": as_row(trajectory.losses[0]),
-        "optimised": {**as_row(trajectory.losses[-1]), "totals": [round(t, 6) for t in totals[-1].tolist()]},
+        "optimised": {
+            **as_row(lowest),
+            "totals": [round(total, 6) for total in lowest[:, TERMS.index("total")].tolist()],
+            "iterations": best.tolist(),
+        },
+        "last": as_row(trajectory.losses[-1]),
         "trajectory": {str(mark): as_row(trajectory.losses[mark]) for mark in marks},
         "mean_totals": [round(total, 5) for total in means],
         "seconds_per_photo": round(trajectory.seconds / totals.shape[1], 2),
@@ -257,7 +268,8 @@ def markdown(results: dict[str, Any]) -> str:
         f"Means over {len(results['photos'])} photos ({', '.join(results['photos'])}), central squares of "
         f"{results['size']} px, under the loss each network was trained with, float32. {method} starts from the photo, "
         'is clipped to [0, 1] after every iteration and evaluates loss and gradient once per iteration. "Equal to" '
-        "is the first iteration whose mean total is as low as the network's.",
+        "is the first iteration whose mean total is as low as the network's. The optimised picture is the one with the "
+        "lowest total on the way; in the column per photo stands its iteration.",
     ]
     if results["photos_are_examples"]:
         parts.append("The photos are examples of this package; a network that was trained on them has seen them.")
@@ -277,7 +289,10 @@ def markdown(results: dict[str, Any]) -> str:
             equal = count(row["equal_to_iterations"])
             rows.append([network, *losses(row), equal, each, f"{row['seconds_per_photo']:.3f}"])
         seconds = f"{problem['seconds_per_photo']:.0f}"
-        rows.append([f"{method}, {iterations} iterations", *losses(problem["optimised"]), iterations, "", seconds])
+        reached_at = ", ".join(str(iteration) for iteration in problem["optimised"]["iterations"])
+        rows.append(
+            [f"{method}, lowest of {iterations} iterations", *losses(problem["optimised"]), "", reached_at, seconds]
+        )
         parts += [f"## {name}", record.table(header, rows, range(1, len(header)))]
         marks = [[mark, *losses(row)] for mark, row in problem["trajectory"].items()]
         parts += [f"{method} on the way:", record.table(["iteration", *header[1:5]], marks, range(5))]

@@ -179,7 +179,7 @@ def train(
         config: What to train.
         on_step: Called after every step. When it raises KeyboardInterrupt the run is saved and stops.
         resume: Continue the unfinished run of the same output; it ends in the same weights, to the bit, as a run that
-            was never interrupted (on the same machine).
+            was never interrupted (on the same machine, with as many threads).
         overwrite: Replace an existing weights file, or start an unfinished run anew.
 
     Raises:

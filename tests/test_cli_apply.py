@@ -551,7 +551,12 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     command = [sys.executable, "-m", "stylize", "apply", "trip", "--style", str(weights), "--device", "cpu"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as process:
+
+    def heed_ctrl_c() -> None:
+        # A shell starts background jobs with SIGINT ignored, and children inherit that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, preexec_fn=heed_ctrl_c, **pipes) as process:
         limit = time.monotonic() + 60
         while not list(tmp_path.glob("trip-test-style/*.png")) and time.monotonic() < limit:
             time.sleep(0.02)

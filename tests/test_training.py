@@ -406,6 +406,8 @@ def lines(config):
         return 0
 
 
+# The run that nobody kills is a forked process too: torch gives those one thread, and sums depend on their number.
+os.waitpid(in_a_process(tiny_run(material, folder / "whole.safetensors", norm="batch"), False, 0), 0)
 for number, (interval, wanted, delay) in enumerate(json.loads(sys.argv[3])):
     config = tiny_run(
         material, folder / f"{number}.safetensors", norm="batch", checkpoint_interval=interval, validation_interval=3
@@ -424,7 +426,7 @@ for number, (interval, wanted, delay) in enumerate(json.loads(sys.argv[3])):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forked")
-def test_sigkill_at_several_moments(material, finished, tmp_path):
+def test_sigkill_at_several_moments(material, tmp_path):
     """Real processes, killed when the log has so many lines (the first is the settings) and some milliseconds more."""
     moments = [(1, 2, 0), (1, 4, 0.004), (1, 5, 0.013), (2, 6, 0.001)]
     result = run_python("-c", KILLING, str(material), str(tmp_path), json.dumps(moments), timeout=400)
@@ -437,7 +439,7 @@ def test_sigkill_at_several_moments(material, finished, tmp_path):
         assert resumed_at % interval == 0
         assert resumed_at >= lines - 1 - interval
         assert steps == [1, 2, 3, 4, 5, 6]
-        assert_same_weights(finished["batch"][0].path, tmp_path / f"{number}.safetensors")
+        assert_same_weights(tmp_path / "whole.safetensors", tmp_path / f"{number}.safetensors")
 
 
 @pytest.mark.parametrize(

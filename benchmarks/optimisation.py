@@ -7,10 +7,11 @@ network was trained on, the loss of each shipped network beside the loss of the 
 picture that Gatys et al. find by optimisation, under exactly the loss the network was trained with (its weights file
 says which), computed in float32.
 
-As in the paper the picture is optimised with L-BFGS and clipped to the range of pictures after every iteration (tried
-beside it, without clipping and with clipping inside the loss: both end higher). It starts from the photo. L-BFGS takes
-the photos one by one, because one problem over all of them would share a step length; Adam treats every pixel on its
-own, so the photos go together. One iteration is one evaluation of loss and gradient; the first of L-BFGS hardly moves,
+As in the paper the picture is optimised with L-BFGS and clipped to the range of pictures after every iteration.
+Clipping spoils what L-BFGS remembers, and after a few hundred iterations the loss may rise again, so the picture that
+counts is the best one on the way; the whole course is in the JSON file. It starts from the photo. L-BFGS takes the
+photos one by one, because one problem over all of them would share a step length; Adam treats every pixel on its own,
+so the photos go together. One iteration is one evaluation of loss and gradient; the first of L-BFGS hardly moves,
 because torch gives it a step of length one over all pixels together. All losses are those of pictures in [0, 1].
 """
 
@@ -224,8 +225,6 @@ def summarise(trajectory: Trajectory, networks: dict[str, tuple[WeightsFile, Ten
     totals = trajectory.losses[..., TERMS.index("total")]
     means = totals.mean(1).tolist()
     iterations = len(means) - 1
-    # Clipping breaks what L-BFGS remembers, and after a few hundred iterations the loss can rise again: the picture
-    # that counts is the best one on the way.
     best = totals.argmin(0)
     lowest = trajectory.losses[best, torch.arange(len(best))]
     marks = sorted({mark for mark in (*MARKS, iterations) if mark <= iterations})
@@ -274,7 +273,7 @@ def markdown(results: dict[str, Any]) -> str:
     if results["photos_are_examples"]:
         parts.append("The photos are examples of this package; a network that was trained on them has seen them.")
     for problem in results["problems"]:
-        name = f"{problem['style']} (style strength {problem['style_strength']:g})"
+        name = f"{problem['style']} (style weight {problem['style_weight']:g})"
         header = ["picture", "content", "style", "total variation", "total", "equal to", "per photo", "s per photo"]
 
         def losses(row: dict[str, Any]) -> list[str]:
@@ -294,8 +293,6 @@ def markdown(results: dict[str, Any]) -> str:
             [f"{method}, lowest of {iterations} iterations", *losses(problem["optimised"]), "", reached_at, seconds]
         )
         parts += [f"## {name}", record.table(header, rows, range(1, len(header)))]
-        marks = [[mark, *losses(row)] for mark, row in problem["trajectory"].items()]
-        parts += [f"{method} on the way:", record.table(["iteration", *header[1:5]], marks, range(5))]
     return "\n\n".join(parts)
 
 
@@ -358,8 +355,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             problem, options.iterations, options.method, lambda line, label=label: print(f"{label}, {line}", flush=True)
         )
         found = summarise(trajectory, networks)
-        strength = problem.loss.config.style_strength
-        results["problems"].append({"style": problem.style, "style_strength": strength, **found})
+        weight = problem.loss.config.style_weight * problem.loss.config.style_strength
+        results["problems"].append({"style": problem.style, "style_weight": weight, **found})
         name = "optimisation" if options.method == "lbfgs" else f"optimisation_{options.method}"
         record.save(options.output, name, results, markdown(results))
         for network, row in found["networks"].items():

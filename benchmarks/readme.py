@@ -69,13 +69,12 @@ def norms_table() -> str:
 
 
 def result(name: str) -> str:
-    """Return the tables of a result file as they stand in README: without title, with lower headings, with links from
-    the top of the checkout, and without the course of each optimisation."""
+    """Return the tables of a result file as they stand in README: without title, with lower headings and with links
+    from the top of the checkout."""
     path = record.RESULTS / f"{name}.md"
     if not path.exists():
         raise InputError(f"{path} is missing; run the benchmark of that name first")
     text = path.read_text(encoding="utf-8").strip().partition("\n")[2].strip()
-    text = re.sub(r"^[^\n|#]* on the way:\n\n(?:\|.*\n?)+\n?", "", text, flags=re.MULTILINE)
     text = re.sub(r"^## ", "#### ", text, flags=re.MULTILINE)
     folder = record.RESULTS.relative_to(record.ROOT).as_posix()
     return re.sub(r"\]\((?!https?:)([^)/]+)\)", rf"]({folder}/\1)", text).strip()

@@ -70,19 +70,21 @@ def text(value: object) -> str:
 
 
 def command(shipped: ShippedWeights) -> str:
-    """Return the command that trains such a network: the recorded settings, and not those that change nothing."""
-    metadata = shipped.metadata
+    """Return the command that trains such a network: the recorded settings, without those that are the defaults."""
     defaults = TrainConfig(style="")
     parts = ["stylize train", f"examples/paintings/{shipped.style}.jpg", "PHOTOS", "--validation HELD_OUT"]
     parts += [f"--norm {shipped.norm}", f"--preset {shipped.preset}"]
-    for name in ("steps", "batch_size", "image_size", "style_size", "learning_rate", "seed"):
-        if name in metadata and metadata[name] != getattr(defaults, name):
-            parts.append(f"--{name.replace('_', '-')} {metadata[name]}")
-    loss = metadata.get("loss") or {}
-    for name in ("style_weight", "content_weight", "tv_weight", "style_strength", "content_layer", "pooling"):
-        if name in loss and loss[name] != getattr(defaults.loss, name):
-            value = loss[name]
-            parts.append(f"--{name.replace('_', '-')} {value if isinstance(value, str) else format(value, 'g')}")
+    names = ("steps", "batch_size", "image_size", "style_size", "learning_rate", "seed")
+    recorded = {name: shipped.metadata[name] for name in names if name in shipped.metadata}
+    recorded |= shipped.metadata.get("loss") or {}
+    for name, value in recorded.items():
+        default = getattr(defaults if name in names else defaults.loss, name)
+        if (tuple(value) if isinstance(value, list) else value) == default:
+            continue
+        # A setting with several values is an option in the singular, given several times.
+        option, values = (name[:-1], value) if isinstance(value, list) else (name, [value])
+        for one in values:
+            parts.append(f"--{option.replace('_', '-')} {format(one, 'g') if isinstance(one, float) else one}")
     return " ".join(parts)
 
 
@@ -121,6 +123,7 @@ def tables(networks: Sequence[ShippedWeights], sources: dict[str, Any]) -> list[
         "Crop: side of the square training crops in pixels. Everything else that decides a run (seed, learning rate, "
         "size of the painting, weights of the loss, sha256 of the painting, version of torch) is in the header of the "
         "file as well.",
+        "The commands; PHOTOS and HELD_OUT are folders of photos:",
         "```sh\n" + "\n".join(command(shipped) for shipped in networks) + "\n```",
         "## What they are worth",
         record.table(measured_header, measured, range(1, len(measured_header))),

@@ -192,7 +192,7 @@ def save_network(
         path: The file to write; its name ends in ``.safetensors``.
         network: The network.
         metadata: What to write down about it; plain JSON values.
-        dtype: ``float16`` (half the size; the picture differs by far less than a grey level) or ``float32``.
+        dtype: ``float16`` (half the size) or ``float32``.
         overwrite: Replace an existing file.
 
     Raises:

@@ -127,8 +127,8 @@ class LossConfig:
         content_layer: Where content is compared. relu3_1 keeps a face readable under bold strokes.
         style_layers: Where Gram matrices are compared, from colour and grain to shapes.
         style_layer_weights: Share of each of these layers in the style term, scaled to a sum of 1. The deeper ones
-            count more, as they do in the usual absolute loss (there because their features are larger; 16, 3, 37 and
-            44 % for The Starry Night): they carry the strokes, the shallow ones the grain.
+            count more, as they do in the usual absolute loss because their features are larger: they carry the strokes,
+            the shallow ones the grain.
         content_weight: Weight of the content term.
         style_weight: Weight of the style term at ``style_strength`` 1.
         tv_weight: Weight of the total variation term.

@@ -65,8 +65,8 @@ class Stylizer:
     def __init__(self, network: TransformerNet, weights: WeightsFile, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.weights = weights
-        # Our norms keep this format, so the convolutions use their faster channels-last kernels from end to end
-        # (about a quarter less time on a CPU; the format of tensor cores on a GPU).
+        # Our norms keep this format, so the convolutions use their channels-last kernels from end to end; it is the
+        # format of tensor cores on a GPU, too.
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
 
     def __repr__(self) -> str:

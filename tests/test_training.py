@@ -406,7 +406,7 @@ def lines(config):
         return 0
 
 
-# The run that nobody kills is a forked process too: torch gives those one thread, and sums depend on their number.
+# The run that nobody kills is made here too: this program has one thread, and sums depend on the number of threads.
 os.waitpid(in_a_process(tiny_run(material, folder / "whole.safetensors", norm="batch"), False, 0), 0)
 for number, (interval, wanted, delay) in enumerate(json.loads(sys.argv[3])):
     config = tiny_run(

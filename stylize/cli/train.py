@@ -115,8 +115,8 @@ def command(
 ) -> None:
     """Learn the style of a painting.
 
-    STYLE is a picture of the painting, PHOTOS a folder of photos of any kind to learn on (a hundred do, a thousand
-    are better); without PHOTOS the example photos that come with stylize serve.
+    STYLE is a picture of the painting, PHOTOS a folder of photos of any kind to learn on (the shipped networks saw
+    1,400); without PHOTOS the example photos that come with stylize serve, to try it out.
 
     \b
     stylize train painting.jpg photos/

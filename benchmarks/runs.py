@@ -8,10 +8,10 @@ from typing import Any
 
 from stylize.checkpoints import WeightsFile, read_weights_file
 from stylize.config import TrainConfig
-from stylize.data import find_photos, hold_out
 from stylize.errors import InputError
-from stylize.training import TrainProgress, run_folder, train
-from stylize.zoo import example_photos
+from stylize.run_folder import run_folder
+from stylize.training import TrainProgress, train
+from stylize.training_photos import choose_photos
 
 REPORTS = 20
 """Lines of progress per run, at most."""
@@ -30,13 +30,8 @@ def wanted_metadata(config: TrainConfig) -> dict[str, Any]:
 
 def training_photos(config: TrainConfig) -> tuple[list[Path], list[Path]]:
     """Return the photos that a run trains on, and those it is measured on, as ``stylize.training`` picks them."""
-    if config.photos is None:
-        paths = example_photos()
-    else:
-        paths = find_photos(Path(config.photos), config.batch_size, "training")
-    if config.validation is None:
-        return hold_out(paths, config.seed, config.validation_photos)
-    return paths, find_photos(Path(config.validation), 1, "validation")[: config.validation_photos]
+    _, training, held_out = choose_photos(config)
+    return training, held_out
 
 
 def check_finished(weights: WeightsFile, config: TrainConfig) -> None:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Stylizer", "TrainConfig", "__version__", "list_styles", "load", "train"]
+__all__ = ["Stylizer", "TrainConfig", "__version__", "compare", "list_styles", "load", "train"]
 
 if TYPE_CHECKING:
+    from stylize.comparison.inference import compare
     from stylize.config import TrainConfig
     from stylize.stylizer import Stylizer, load
     from stylize.training import train
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Stylizer": "stylize.stylizer",
     "TrainConfig": "stylize.config",
+    "compare": "stylize.comparison.inference",
     "list_styles": "stylize.zoo",
     "load": "stylize.stylizer",
     "train": "stylize.training",

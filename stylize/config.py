@@ -18,8 +18,15 @@ from typing import Any
 
 from stylize.errors import InputError, unknown_name
 
-NORM_NAMES = ("instance", "batch")
+NORM_NAMES = ("instance", "batch", "layer", "group", "weight", "none", "ibn", "batch-instance")
 """Names of the normalisations, equal to the keys of ``stylize.norms.NORMS`` (a test compares them)."""
+
+PLACEMENTS = ("everywhere", "first", "encoder", "residual", "decoder", "shallow", "deep")
+"""Where in the network a normalisation can stand: after every hidden convolution, after the first, in one of the three
+parts of the network, or in the shallower or deeper half of the normalised layers."""
+
+PREPARATIONS = ("none", "equalise", "standardise", "stylize")
+"""What can be done to every photo before the network sees it (:mod:`stylize.preparation`)."""
 
 IMAGE_SIZE_MINIMUM = 32
 """Smallest training crop in pixels: relu4_1 of the loss network needs a few positions for a Gram matrix."""
@@ -44,11 +51,60 @@ def _is_number(value: object) -> bool:
 
 
 @dataclass(frozen=True)
+class NormPlacement:
+    """A normalisation as users write it, taken apart: ``NORM`` or ``NORM@PLACEMENT`` or ``NORM@PLACEMENT+OTHER``.
+
+    Attributes:
+        norm: The normalisation at the placement, a name from :data:`NORM_NAMES`.
+        placement: Where it stands, a name from :data:`PLACEMENTS`.
+        other: The normalisation of all other layers; batch norm unless stated, and instance norm beside batch norm.
+    """
+
+    norm: str
+    placement: str = "everywhere"
+    other: str = ""
+
+    def __post_init__(self) -> None:
+        # One network has one name: with the same norm on both sides the placement says nothing.
+        if self.other == self.norm:
+            object.__setattr__(self, "placement", "everywhere")
+        if not self.other or self.placement == "everywhere":
+            object.__setattr__(self, "other", "instance" if self.norm == "batch" else "batch")
+
+    def __str__(self) -> str:
+        if self.placement == "everywhere":
+            return self.norm
+        usual = NormPlacement(self.norm).other
+        return f"{self.norm}@{self.placement}" + (f"+{self.other}" if self.other != usual else "")
+
+
+def parse_norm(text: object) -> NormPlacement:
+    """Take a normalisation apart: ``instance``, or ``instance@encoder`` (batch norm in the rest of the network), or
+    ``instance@encoder+none``.
+
+    Raises:
+        InputError: No such normalisation or placement.
+    """
+    if not isinstance(text, str):
+        raise InputError(unknown_name("normalisation", str(text), NORM_NAMES))
+    norm, at, rest = text.partition("@")
+    placement, plus, other = rest.partition("+")
+    _check_choice("normalisation", norm, NORM_NAMES)
+    if not at:
+        return NormPlacement(norm)
+    _check_choice("placement", placement, PLACEMENTS)
+    if plus:
+        _check_choice("normalisation", other, NORM_NAMES)
+    return NormPlacement(norm, placement, other)
+
+
+@dataclass(frozen=True)
 class TransformerConfig:
     """Architecture of a :class:`stylize.transformer.TransformerNet`; stored in every weights file.
 
     Attributes:
-        norm: Normalisation after every hidden convolution, a name from :data:`NORM_NAMES`.
+        norm: Normalisation after every hidden convolution, a name from :data:`NORM_NAMES`; or one for a part of the
+            network and another for the rest, as :func:`parse_norm` reads it. Kept in its shortest form.
         space_to_depth: Side of the pixel blocks that become channels before the first convolution; 1 = none.
         channels: Channels at each resolution, from the first convolution to the residual trunk; each further
             entry halves the resolution. The decoder mirrors them.
@@ -75,7 +131,7 @@ class TransformerConfig:
         if not isinstance(self.channels, list | tuple):
             raise InputError(f"channels is {self.channels!r}; a list of whole numbers is accepted")
         object.__setattr__(self, "channels", tuple(self.channels))
-        _check_choice("normalisation", self.norm, NORM_NAMES)
+        object.__setattr__(self, "norm", str(parse_norm(self.norm)))
         if type(self.space_to_depth) is not int or self.space_to_depth not in (1, 2, 4):
             raise InputError(f"space_to_depth is {self.space_to_depth!r}; it must be 1, 2 or 4")
         widths = self.channels
@@ -141,7 +197,7 @@ class LossConfig:
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_1")
     style_layer_weights: tuple[float, ...] = (1.0, 1.0, 3.0, 3.0)
     content_weight: float = 1.0
-    style_weight: float = 8.0
+    style_weight: float = 10.0
     tv_weight: float = 0.2
     style_strength: float = 1.0
     loss_network: str = "vgg19"
@@ -182,7 +238,7 @@ class TrainConfig:
         photos: Folder of training photos, searched recursively; None = the example photos that are shipped.
         output: The weights file to write; None = ``<painting>-<norm>.safetensors`` in the current folder. The run
             keeps its checkpoint, log and samples in a folder of that name ending in ``.run``.
-        norm: Normalisation, a name from :data:`NORM_NAMES`.
+        norm: Normalisation, a name from :data:`NORM_NAMES`, or with a placement (:func:`parse_norm`).
         preset: Architecture, a name from :data:`PRESETS`.
         architecture: An architecture of your own instead of a preset (its norm is replaced by ``norm``).
         steps: Optimiser steps.
@@ -199,6 +255,12 @@ class TrainConfig:
             where the device computes it natively.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         compile: Let torch.compile fuse the network. Costs up to a minute at the start; only for long runs on a GPU.
+        photo_limit: Train on so many of the photos only, chosen by the seed; a smaller choice is part of a larger one.
+            None = on all of them.
+        preparation: What is done to every photo, held-out ones too, before anything else sees it
+            (:mod:`stylize.preparation`): ``none``; ``equalise`` its luminance histogram; ``standardise`` its mean and
+            variance; ``stylize`` it with another network. For experiments; the network then expects such photos.
+        preparation_weights: The weights file of the network for ``stylize``.
         validation: Folder of held-out photos; None = some of ``photos`` are held out.
         validation_photos: At most so many held-out photos.
         validation_interval: Steps between validations.
@@ -225,6 +287,9 @@ class TrainConfig:
     precision: str = "auto"
     device: str = "auto"
     compile: bool = False
+    photo_limit: int | None = None
+    preparation: str = "none"
+    preparation_weights: str | Path | None = None
     validation: str | Path | None = None
     validation_photos: int = 16
     validation_interval: int = 250
@@ -234,8 +299,9 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
-        _check_choice("normalisation", self.norm, NORM_NAMES)
+        object.__setattr__(self, "norm", str(parse_norm(self.norm)))
         _check_choice("preset", self.preset, PRESETS)
+        _check_choice("preparation", self.preparation, PREPARATIONS)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("weights dtype", self.weights_dtype, ("float16", "float32"))
         whole = {"steps": 1, "batch_size": 1, "warmup": 0, "validation_photos": 1, "validation_interval": 1}
@@ -244,6 +310,12 @@ class TrainConfig:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise InputError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+        if self.photo_limit is not None and (type(self.photo_limit) is not int or self.photo_limit < self.batch_size):
+            raise InputError(
+                f"photo_limit is {self.photo_limit!r}; it must be a whole number, {self.batch_size} (a batch) or more"
+            )
+        if (self.preparation == "stylize") != (self.preparation_weights is not None):
+            raise InputError("preparation 'stylize' and preparation_weights, a weights file, belong together")
         if not _is_number(self.learning_rate) or not 0 < self.learning_rate < 1:
             raise InputError(f"learning_rate is {self.learning_rate!r}; it must lie between 0 and 1 (default 0.002)")
         if not _is_number(self.crop_scale) or not 0 < self.crop_scale <= 1:
@@ -259,7 +331,7 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         values = asdict(self)
-        for name in ("style", "photos", "output", "validation"):
+        for name in ("style", "photos", "output", "validation", "preparation_weights"):
             values[name] = None if values[name] is None else str(values[name])
         return values
 

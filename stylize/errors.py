@@ -34,6 +34,10 @@ class OutputError(StylizeError):
     """A result that could not be written: no permission, no space, or it exists already."""
 
 
+class RunInUse(OutputError):
+    """A training run that another process is working on."""
+
+
 class TrainingError(StylizeError):
     """A training run that stopped before its end, such as one whose loss is no longer finite."""
 
@@ -58,4 +62,6 @@ def suggest(given: str, known: Iterable[str]) -> str:
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> str:
     """Return the line that says that ``given`` is no known ``kind``, with a suggestion and the names that are."""
     names = list(known)
-    return f"unknown {kind} '{given}'{suggest(given, names)} (known: {', '.join(names) or 'none'})"
+    # A name may come from somebody's file; the message stays one line whatever is in it.
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(given))
+    return f"unknown {kind} '{shown}'{suggest(given, names)} (known: {', '.join(names) or 'none'})"

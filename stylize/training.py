@@ -2,23 +2,17 @@
 
 Prints nothing; whoever calls gets a :class:`TrainProgress` after every step.
 
-A run of ``painting.safetensors`` keeps beside it, in ``painting.run/``:
-
-- ``checkpoint.safetensors``: network, optimiser and position; replaced atomically, removed when the run is finished;
-- ``log.jsonl``: the settings, then one line per step and per validation;
-- ``samples/``: some held-out photos as the network painted them at each validation.
+Where a run keeps its checkpoint, log and samples: :mod:`stylize.run_folder`.
 
 Reference: Johnson et al. 2016, section 4.1 (Adam, 1e-3, batches of 4 crops of 256).
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stylize.checkpoints import read_training_state, save_network, write_training_state
+from stylize.checkpoints import load_network, read_training_state, save_network, write_training_state
 from stylize.config import PRESETS, TrainConfig
-from stylize.data import PhotoStream, find_photos, hold_out, load_square
 from stylize.devices import choose_device, choose_precision
 from stylize.errors import (
-    ImageError,
     InputError,
-    OutputError,
     StylizeError,
     TrainingError,
     TrainingInterrupted,
@@ -42,26 +33,17 @@ from stylize.errors import (
 from stylize.evaluation import Validation, Validator
 from stylize.images import to_image, write_image
 from stylize.losses import PerceptualLoss
+from stylize.norms import gate_means, initialise_from_data, parameter_groups
 from stylize.paintings import load_painting, painting_facts
-from stylize.run_log import RunLog
+from stylize.preparation import prepare
+from stylize.run_folder import RunFolder
+from stylize.training_photos import TrainingPhotos
 from stylize.transformer import TransformerNet
 from stylize.vgg import LAYERS, check_layers, load_loss_network
-from stylize.zoo import example_photos
 
 SAMPLES = 3
 SPEED_WINDOW = 20
 """Steps over which photos per second are averaged."""
-
-FREE_SETTINGS = (
-    "licence",
-    "output",
-    "validation_interval",
-    "checkpoint_interval",
-    "device",
-    "validation_photos",
-    "weights_dtype",
-)
-"""Settings that may differ when a run is resumed: they do not change what is learned."""
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch says when memory runs out; on a CPU there is no type for it."""
@@ -111,25 +93,6 @@ class TrainResult:
     resumed_at: int = 0
 
 
-def output_path(config: TrainConfig) -> Path:
-    """Return the weights file that ``config`` writes.
-
-    Raises:
-        InputError: Its name does not end in .safetensors.
-    """
-    if config.output is None:
-        return Path(f"{Path(config.style).stem}-{config.norm}.safetensors")
-    path = Path(config.output)
-    if path.suffix != ".safetensors":
-        raise InputError(f"output {path} given; a name that ends in .safetensors is accepted")
-    return path
-
-
-def run_folder(output: Path) -> Path:
-    """Return the folder in which a run keeps its checkpoint, log and samples."""
-    return output.with_suffix(".run")
-
-
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Return the learning rate of ``step`` (from 0): linear warm-up, then a cosine to zero at the last step.
 
@@ -137,33 +100,6 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     """
     warm = min(1.0, (step + 1) / (config.warmup + 1))
     return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-
-
-def read_resumable(config: TrainConfig) -> TrainConfig:
-    """Return the settings of the unfinished run that has the output of ``config``.
-
-    Raises:
-        InputError: There is no such run.
-    """
-    output = output_path(config)
-    checkpoint = run_folder(output) / "checkpoint.safetensors"
-    if not checkpoint.exists():
-        state = "is finished" if output.exists() else "was never started, or stopped before its first checkpoint"
-        raise InputError(f"nothing to resume: the run of {output} {state} (no {checkpoint})")
-    _, facts = read_training_state(checkpoint)
-    try:
-        return TrainConfig.from_json(facts["config"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"{checkpoint} was written by another version of stylize, or is damaged ({error}); start anew with "
-            "--overwrite"
-        ) from error
-
-
-def _settings(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings by name, those of the loss among them."""
-    values = config.to_json()
-    return values | values.pop("loss")
 
 
 def train(
@@ -185,6 +121,7 @@ def train(
     Raises:
         InputError: Settings, painting or photos that cannot be used.
         OutputError: The output exists or cannot be written.
+        RunInUse: Another process trains this output.
         TrainingInterrupted: ``on_step`` raised KeyboardInterrupt; the run was saved.
         TrainingError: The loss is no longer finite; the last good checkpoint is kept.
     """
@@ -202,78 +139,23 @@ class _Run:
 
     def __init__(self, config: TrainConfig, *, resume: bool, overwrite: bool) -> None:
         self.config = config
-        self.output = output_path(config)
-        self.folder = run_folder(self.output)
-        self.checkpoint = self.folder / "checkpoint.safetensors"
-        self.log = RunLog(self.folder / "log.jsonl")
+        self.files = RunFolder(config, resume=resume, overwrite=overwrite)
         self.resume = resume
-        self.overwrite = overwrite
-        self._check_output(resume, overwrite)
+        self.files.check()
         self.device = choose_device(config.device)
         self.dtype = choose_precision(config.precision, self.device)
         check_layers([*config.loss.style_layers, config.loss.content_layer])
         self.painting = load_painting(config.style, config.style_size)
         self.painting_facts = painting_facts(Path(config.style))
-        self._find_photos()
+        self.photos = TrainingPhotos(config)
+        self.stream = self.photos.stream
+        self.preparing: nn.Module | None = None
+        if config.preparation_weights is not None:
+            self.preparing, _ = load_network(config.preparation_weights, str(self.device))
         self.step = 0
         self.saved = 0
         self.resumed_at = 0
         self.seconds = 0.0
-
-    def _check_output(self, resume: bool, overwrite: bool) -> None:
-        if resume:
-            stored, given = _settings(read_resumable(self.config)), _settings(self.config)
-            for name, value in stored.items():
-                if name not in FREE_SETTINGS and given[name] != value:
-                    raise InputError(
-                        f"the unfinished run of {self.output} has {name} {value!r}, not {given[name]!r}; resume it as "
-                        "it is, or start anew with --overwrite"
-                    )
-            return
-        if self.output.is_dir():
-            raise OutputError(f"{self.output} is a folder; give a file name that ends in .safetensors")
-        if overwrite:
-            return
-        if self.checkpoint.exists():
-            raise OutputError(
-                f"{self.output} has an unfinished run in {self.folder}; pass --resume to continue it, --overwrite to "
-                "start anew, or another -o"
-            )
-        if self.output.exists():
-            raise OutputError(f"{self.output} exists already; pass --overwrite or another -o")
-
-    def _find_photos(self) -> None:
-        config = self.config
-        needed = config.batch_size + (config.validation is None)
-        purpose = f"batches of {config.batch_size}"
-        if config.photos is None:
-            paths = example_photos()
-            folder = paths[0].parent if paths else Path("examples/photos")
-            if len(paths) < needed:
-                raise InputError(f"{needed} photos are needed for {purpose}, and only {len(paths)} come with stylize")
-        else:
-            folder = Path(config.photos)
-            paths = find_photos(folder, needed, purpose)
-        # The samples of a run beside the photos are no photos; they would also keep that run from being resumed.
-        paths = [path for path in paths if not any(p.endswith(".run") for p in path.relative_to(folder).parts[:-1])]
-        if len(paths) < needed:
-            raise InputError(f"{folder} holds {len(paths)} photos besides samples of runs; {needed} are needed")
-        if config.validation is None:
-            training, held_out = hold_out(paths, config.seed, config.validation_photos)
-        else:
-            training = paths
-            held_out = find_photos(Path(config.validation), 1, "validation")[: config.validation_photos]
-        names = "\n".join(path.relative_to(folder).as_posix() for path in training)
-        self.photos_digest = hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
-        self.stream = PhotoStream(training, config.image_size, config.crop_scale, config.seed)
-        self.held_out = []
-        for path in held_out:
-            try:
-                self.held_out.append(load_square(path, config.image_size))
-            except ImageError as error:
-                self.stream.unreadable[path] = str(error)
-        if not self.held_out:
-            raise InputError(f"none of the {len(held_out)} held-out photos can be read; the first: {held_out[0]}")
 
     def _prepare(self) -> None:
         """Build the networks and, when resuming, take up the saved state."""
@@ -283,14 +165,17 @@ class _Run:
             network = network.to(memory_format=torch.channels_last)
         self.network = network
         self.forward: nn.Module = torch.compile(network) if config.compile else network
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        self.optimizer = torch.optim.Adam(parameter_groups(network), lr=config.learning_rate)
         if self.resume:
             self._restore()
+        else:
+            initialise_from_data(network, self._prepared(self.stream.batch(0, config.batch_size)))
         self.loss = self._make_loss(self.dtype)
         self.style = self.loss.style_targets(self.painting.to(device))
+        held_out = self.photos.held_out
         self.batches = [
-            torch.cat(self.held_out[start : start + config.batch_size]).to(device)
-            for start in range(0, len(self.held_out), config.batch_size)
+            self._prepared(torch.cat(held_out[start : start + config.batch_size]))
+            for start in range(0, len(held_out), config.batch_size)
         ]
         self.validator = Validator(self.batches, self.loss, self.style)
 
@@ -300,7 +185,15 @@ class _Run:
         loss_network = load_loss_network(loss.loss_network, pooling=loss.pooling, last=deepest)
         return PerceptualLoss(loss_network.to(self.device, dtype, memory_format=torch.channels_last), loss)
 
+    def _prepared(self, photos: Tensor) -> Tensor:
+        """Return photos (B, 3, S, S) on the device, as the network is to see them."""
+        return prepare(self.config.preparation, photos.to(self.device, non_blocking=True), self.preparing)
+
     def train(self, on_step: Callable[[TrainProgress], None]) -> TrainResult:
+        with self.files.owned():
+            return self._train(on_step)
+
+    def _train(self, on_step: Callable[[TrainProgress], None]) -> TrainResult:
         config = self.config
         try:
             self._prepare()
@@ -311,7 +204,7 @@ class _Run:
             self.network.train()
             for photos in self.stream.batches(self.step, config.steps, config.batch_size):
                 rate = learning_rate(config, self.step)
-                losses = self._step(photos.to(self.device, non_blocking=True), rate)
+                losses = self._step(self._prepared(photos), rate)
                 self.step += 1
                 validation, sample = None, None
                 if self.step % config.validation_interval == 0 and self.step < config.steps:
@@ -350,39 +243,27 @@ class _Run:
             ) from error
 
     def _begin(self) -> None:
-        """Make the folder of the run with its log and the checkpoint of step 0."""
-        with self._writing():
-            # Only now, when nothing can be wrong with what was given. A finished network stays until its successor is
-            # finished; a stale run makes way at once.
-            if self.overwrite and self.folder.exists():
-                shutil.rmtree(self.folder)
-            fresh = not self.folder.exists()
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self.log.replace([])
-                self._append_log({"config": self.config.to_json(), "photos": self.photos_digest})
-                self._save()
-            except (OSError, OutputError):
-                if fresh:
-                    shutil.rmtree(self.folder, ignore_errors=True)
-                raise
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+        """Begin the log and save the state of step 0."""
+        # Only now, when nothing can be wrong with what was given. A finished network stays until its successor is
+        # finished; a stale run makes way at once.
         try:
-            yield
-        except OSError as error:
-            raise OutputError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+            self.files.begin({"config": self.config.to_json(), "photos": self.photos.digest})
+            self._save()
+        except StylizeError:
+            if not self.files.checkpoint.exists():
+                with suppress(OSError):
+                    self.files.log.path.unlink(missing_ok=True)
+            raise
 
     def _not_finite(self, what: str) -> TrainingError:
         return TrainingError(
-            f"{what}; the checkpoint of step {self.saved} is kept in {self.folder}; start anew with --overwrite and "
-            "half the --learning-rate, or with --precision float32"
+            f"{what}; the checkpoint of step {self.saved} is kept in {self.files.path}; start anew with --overwrite "
+            "and half the --learning-rate, or with --precision float32"
         )
 
     def _step(self, photos: Tensor, rate: float) -> dict[str, float]:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate_factor"]
         content = self.loss.content_targets(photos)
         with self._autocast():
             painted = self.forward(photos)
@@ -421,11 +302,14 @@ class _Run:
         validation = validator(final.eval())
         self._write_sample()
         metadata = self._metadata(validation)
-        save_network(self.output, final, metadata, dtype=self.config.weights_dtype, overwrite=True)
-        self._append_log({"step": self.step, "final": validation.to_json(), "seconds": round(self.seconds, 1)})
-        with self._writing():
-            self.checkpoint.unlink(missing_ok=True)
-        return TrainResult(self.output, validation, dict(self.stream.unreadable), self.seconds, self.resumed_at)
+        save_network(self.files.output, final, metadata, dtype=self.config.weights_dtype, overwrite=True)
+        row = {"step": self.step, "final": validation.to_json(), "seconds": round(self.seconds, 2)}
+        if gates := gate_means(final):
+            row["gates"] = gates
+        self._append_log(row)
+        with self.files.writing():
+            self.files.checkpoint.unlink(missing_ok=True)
+        return TrainResult(self.files.output, validation, dict(self.stream.unreadable), self.seconds, self.resumed_at)
 
     def _metadata(self, validation: Validation) -> dict[str, Any]:
         config = self.config
@@ -448,6 +332,7 @@ class _Run:
             "precision": str(self.dtype).removeprefix("torch."),
             "torch": torch.__version__,
             "training_photos": len(self.stream.paths),
+            "preparation": config.preparation,
             "loss": config.to_json()["loss"],
             "metrics": validation.to_json(),
             "licence": config.licence,
@@ -456,13 +341,13 @@ class _Run:
 
     def _write_sample(self) -> Path:
         """Paint a few held-out photos and put them side by side."""
-        photos = torch.cat(self.held_out[:SAMPLES]).to(self.device)
+        photos = self._prepared(torch.cat(self.photos.held_out[:SAMPLES]))
         was_training = self.network.training
         self.network.eval()
         with torch.no_grad():
             painted = self.network(photos)
         self.network.train(was_training)
-        path = self.folder / "samples" / f"step-{self.step:06d}.png"
+        path = self.files.path / "samples" / f"step-{self.step:06d}.png"
         write_image(to_image(torch.cat(list(painted.cpu()), dim=-1)), path, overwrite=True)
         return path
 
@@ -475,7 +360,7 @@ class _Run:
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
         facts = {
             "config": self.config.to_json(),
-            "photos": self.photos_digest,
+            "photos": self.photos.digest,
             "painting": self.painting_facts["sha256"],
             "step": self.step,
             "seconds": self.seconds,
@@ -484,16 +369,16 @@ class _Run:
         }
         # Crops, flips and order follow from the seed and the step; the weights were drawn from the seed. So there is
         # no random state beyond these.
-        write_training_state(self.checkpoint, tensors, facts)
+        write_training_state(self.files.checkpoint, tensors, facts)
         self.saved = self.step
 
     def _restore(self) -> None:
-        tensors, facts = read_training_state(self.checkpoint)
-        if facts.get("photos") != self.photos_digest:
-            raise InputError(f"the training photos are not those that the run of {self.output} began with")
+        tensors, facts = read_training_state(self.files.checkpoint)
+        if facts.get("photos") != self.photos.digest:
+            raise InputError(f"the training photos are not those that the run of {self.files.output} began with")
         digest = self.painting_facts["sha256"]
         if facts.get("painting", digest) != digest:
-            raise InputError(f"the painting {self.config.style} was changed after the run of {self.output} began")
+            raise InputError(f"the painting {self.config.style} was changed after the run of {self.files.output} began")
         prefix = "network."
         network = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         state: dict[int, dict[str, Tensor]] = {}
@@ -509,18 +394,20 @@ class _Run:
             self.seconds = float(facts["seconds"])
             self.stream.unreadable |= {Path(path): reason for path, reason in facts["unreadable"].items()}
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise WeightsError(f"{self.checkpoint} is damaged ({error}); start anew with --overwrite") from error
+            raise WeightsError(f"{self.files.checkpoint} is damaged ({error}); start anew with --overwrite") from error
         # What was logged after the checkpoint will be logged again.
-        rows = [row for row in self.log.read() if row.get("step", 0) <= self.step and "final" not in row]
-        self.log.replace(rows)
+        rows = [row for row in self.files.log.read() if row.get("step", 0) <= self.step and "final" not in row]
+        self.files.log.replace(rows)
 
     def _log_progress(self, progress: TrainProgress) -> None:
         row: dict[str, Any] = {"step": progress.step, **progress.losses, "learning_rate": progress.learning_rate}
         row |= {"photos_per_second": round(progress.photos_per_second, 3), "seconds": round(self.seconds, 2)}
         if progress.validation is not None:
             row["validation"] = progress.validation.to_json()
+            if gates := gate_means(self.network):
+                row["gates"] = gates
         self._append_log(row)
 
     def _append_log(self, row: dict[str, Any]) -> None:
-        with self._writing():
-            self.log.append(row)
+        with self.files.writing():
+            self.files.log.append(row)

@@ -26,14 +26,16 @@ resolution disappear; the last convolution still works at full resolution, which
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylize.config import TransformerConfig
+from stylize.config import TransformerConfig, parse_norm
 from stylize.errors import InputError
-from stylize.norms import make_norm
+from stylize.norms import at_least_float32, make_norm
 
 OUTPUT_SCALE = 150 / 255
 """The output lies within 0.5 +- 150/255: slightly beyond [0, 1], so that pure black and white are within reach."""
@@ -87,7 +89,7 @@ class UpsampleConv(nn.Module):
 
     def phase_kernels(self) -> Tensor:
         """Return the four 2x2 kernels, (4 C_out, C_in, 2, 2): all output channels of one phase, then of the next."""
-        weight = self.conv.weight.float()
+        weight = at_least_float32(self.conv.weight)
         collapse = weight.new_tensor(self.COLLAPSE)
         kernels = torch.einsum("pas,qbt,oist->pqoiab", collapse, collapse, weight)
         return kernels.reshape(-1, weight.shape[1], 2, 2).to(self.conv.weight.dtype)
@@ -114,16 +116,62 @@ class UpsampleConv(nn.Module):
 class ResidualBlock(nn.Module):
     """conv, norm, ReLU, conv, norm, plus the input; no ReLU after the sum (Gross and Wilber 2016, as in the paper)."""
 
-    def __init__(self, channels: int, norm: str, epsilon: float) -> None:
+    def __init__(self, channels: int, norms: tuple[str, str], epsilon: float) -> None:
         super().__init__()
         self.conv1 = Conv(channels, channels, 3)
-        self.norm1 = make_norm(norm, channels, epsilon)
+        self.norm1 = make_norm(norms[0], channels, epsilon, self.conv1.conv)
         self.conv2 = Conv(channels, channels, 3)
-        self.norm2 = make_norm(norm, channels, epsilon)
+        self.norm2 = make_norm(norms[1], channels, epsilon, self.conv2.conv)
 
     def forward(self, features: Tensor) -> Tensor:
         hidden = F.relu(self.norm1(self.conv1(features)))
         return features + self.norm2(self.conv2(hidden))
+
+
+def norm_parts(config: TransformerConfig) -> list[str]:
+    """Return the part of the network, encoder, residual or decoder, of every normalised layer, in order of depth."""
+    ends = len(config.channels) - 1 + (config.space_to_depth == 4 and config.output == "convolution")
+    return ["encoder"] * len(config.channels) + ["residual"] * (2 * config.residual_blocks) + ["decoder"] * ends
+
+
+def norm_plan(config: TransformerConfig) -> list[str]:
+    """Return the name of the normalisation of every normalised layer, in order of depth."""
+    chosen, parts = parse_norm(config.norm), norm_parts(config)
+
+    def placed(position: int) -> bool:
+        if chosen.placement in ("shallow", "deep"):
+            return (2 * position < len(parts)) == (chosen.placement == "shallow")
+        return chosen.placement in ("everywhere", parts[position]) or (chosen.placement == "first" and position == 0)
+
+    return [chosen.norm if placed(position) else chosen.other for position in range(len(parts))]
+
+
+@dataclass(frozen=True)
+class NormPlace:
+    """The place of a normalisation in a network, from which it can be taken and in which another can be put.
+
+    Attributes:
+        name: Part and position, such as ``encoder 1``, ``residual 3.2`` (third block, second layer), ``decoder 1``.
+        part: ``encoder``, ``residual`` or ``decoder``.
+        parent: The module that holds it.
+        key: Its name there.
+        convolution: The convolution it follows.
+    """
+
+    name: str
+    part: str
+    parent: nn.Module
+    key: str
+    convolution: nn.Conv2d
+
+    @property
+    def norm(self) -> nn.Module:
+        """The normalisation layer."""
+        return self.parent.get_submodule(self.key)
+
+    def put(self, norm: nn.Module) -> None:
+        """Put another layer in its place."""
+        setattr(self.parent, self.key, norm)
 
 
 class TransformerNet(nn.Module):
@@ -141,19 +189,25 @@ class TransformerNet(nn.Module):
         self.config = config = config if config is not None else TransformerConfig()
         widths, block = config.channels, config.space_to_depth
 
-        def norm(channels: int) -> nn.Module:
-            return make_norm(config.norm, channels, config.norm_epsilon)
+        plan = iter(norm_plan(config))
 
-        encoder: list[nn.Module] = [Conv(3 * block**2, widths[0], config.first_kernel), norm(widths[0]), nn.ReLU()]
+        def normalised(convolution: Conv | UpsampleConv) -> list[nn.Module]:
+            inner = convolution.conv
+            return [convolution, make_norm(next(plan), inner.out_channels, config.norm_epsilon, inner), nn.ReLU()]
+
+        encoder = normalised(Conv(3 * block**2, widths[0], config.first_kernel))
         for narrow, wide in zip(widths, widths[1:], strict=False):
-            encoder += [Conv(narrow, wide, 3, stride=2), norm(wide), nn.ReLU()]
+            encoder += normalised(Conv(narrow, wide, 3, stride=2))
         self.encoder = nn.Sequential(*encoder)
         self.trunk = nn.Sequential(
-            *(ResidualBlock(widths[-1], config.norm, config.norm_epsilon) for _ in range(config.residual_blocks))
+            *(
+                ResidualBlock(widths[-1], (next(plan), next(plan)), config.norm_epsilon)
+                for _ in range(config.residual_blocks)
+            )
         )
         decoder: list[nn.Module] = []
         for wide, narrow in zip(widths[::-1], widths[-2::-1], strict=False):
-            decoder += [UpsampleConv(wide, narrow), norm(narrow), nn.ReLU()]
+            decoder += normalised(UpsampleConv(wide, narrow))
         last = widths[0]
         if config.output == "shuffle":
             decoder += [Conv(last, 3 * block**2, config.last_kernel), nn.PixelShuffle(block)]
@@ -162,7 +216,7 @@ class TransformerNet(nn.Module):
         else:
             if block == 4:
                 half = max(last // 2, 3)
-                decoder += [UpsampleConv(last, half), norm(half), nn.ReLU()]
+                decoder += normalised(UpsampleConv(last, half))
                 last = half
             decoder += [UpsampleConv(last, 3)]
         self.decoder = nn.Sequential(*decoder)
@@ -185,7 +239,7 @@ class TransformerNet(nn.Module):
             images: (B, 3, H, W) RGB in [0, 1]; H and W at least 1.
 
         Returns:
-            (B, 3, H, W) float32 RGB within 0.5 +- 150/255, not clamped.
+            (B, 3, H, W) float32 (of a float64 network: float64) RGB within 0.5 +- 150/255, not clamped.
 
         Raises:
             InputError: The shape is not (B, 3, H, W).
@@ -197,7 +251,7 @@ class TransformerNet(nn.Module):
         if self.config.space_to_depth > 1:
             features = F.pixel_unshuffle(features, self.config.space_to_depth)
         features = self.decoder(self.trunk(self.encoder(features)))
-        painted = 0.5 + OUTPUT_SCALE * torch.tanh(features.float())
+        painted = 0.5 + OUTPUT_SCALE * torch.tanh(at_least_float32(features))
         return painted[..., :height, :width]
 
     def _pad(self, images: Tensor) -> Tensor:
@@ -212,6 +266,21 @@ class TransformerNet(nn.Module):
         if width != images.shape[-1]:
             images = images[:, :, :, mirrored_indices(images.shape[-1], width, images.device)]
         return images
+
+    def norm_places(self) -> list[NormPlace]:
+        """Return where the normalisations stand, in order of depth."""
+        return [*self._places("encoder", self.encoder), *self._residual(), *self._places("decoder", self.decoder)]
+
+    def _places(self, part: str, layers: nn.Sequential) -> Iterator[NormPlace]:
+        # A normalisation is what stands between a convolution and its ReLU, whatever kind it is.
+        relus = [index for index, layer in enumerate(layers) if isinstance(layer, nn.ReLU)]
+        for count, index in enumerate(relus, 1):
+            yield NormPlace(f"{part} {count}", part, layers, str(index - 1), layers[index - 2].conv)
+
+    def _residual(self) -> Iterator[NormPlace]:
+        for count, block in enumerate(self.trunk, 1):
+            yield NormPlace(f"residual {count}.1", "residual", block, "norm1", block.conv1.conv)
+            yield NormPlace(f"residual {count}.2", "residual", block, "norm2", block.conv2.conv)
 
     @property
     def parameter_count(self) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stylize.checkpoints import WeightsFile, read_weights_file
-from stylize.config import NORM_NAMES, PRESETS
+from stylize.config import NORM_NAMES, PRESETS, parse_norm
 from stylize.errors import InputError, StylizeError, WeightsError, unknown_name
 from stylize.resources import examples_directory, weights_directory
 
@@ -86,7 +86,11 @@ def list_weights() -> list[ShippedWeights]:
             continue  # The loss network lies in the same folder; a damaged network is reported by find_weights.
         found.append(ShippedWeights(style_name(weights), weights.architecture.norm, preset_name(weights), weights))
     order = {name: position for position, name in enumerate(NORM_NAMES)}
-    return sorted(found, key=lambda one: (one.style, order[one.norm], one.preset != DEFAULT_PRESET, one.preset))
+    last = len(order)  # Norms with a placement come after the plain ones.
+    return sorted(
+        found,
+        key=lambda one: (one.style, order.get(one.norm, last), one.norm, one.preset != DEFAULT_PRESET, one.preset),
+    )
 
 
 def list_styles() -> list[str]:
@@ -119,8 +123,7 @@ def find_weights(style: str, norm: str = DEFAULT_NORM, preset: str | None = None
         WeightsError: The file is there but damaged.
         StylizeError: The installation is incomplete.
     """
-    if norm not in NORM_NAMES:
-        raise InputError(unknown_name("normalisation", norm, NORM_NAMES))
+    norm = str(parse_norm(norm))
     shipped = list_weights()
     candidates = [one for one in shipped if one.style == style]
     matching = [one for one in candidates if one.norm == norm and preset in (None, one.preset)]
@@ -171,7 +174,7 @@ def resolve_weights(
     if preset is not None:
         raise InputError(f"preset '{preset}' given with the weights file '{style}'; the file holds its architecture")
     weights = read_weights_file(Path(style))
-    if norm is not None and weights.architecture.norm != norm:
+    if norm is not None and weights.architecture.norm != str(parse_norm(norm)):
         raise InputError(f"'{style}' holds a network with {weights.architecture.norm} norm, not with {norm} norm")
     return weights
 

@@ -82,7 +82,7 @@ def test_version():
 
 @pytest.mark.parametrize(
     ("word", "said"),
-    [("aply", "did you mean 'apply'?"), ("qqq", "unknown command 'qqq' (known: apply, train, styles)")],
+    [("aply", "did you mean 'apply'?"), ("qqq", "unknown command 'qqq' (known: apply, train, compare, styles)")],
 )
 def test_unknown_command(word, said):
     result = invoke(word)

@@ -23,7 +23,8 @@ from stylize.cli import main
 from stylize.cli import train as train_command
 from stylize.config import NORM_NAMES, LossConfig, TrainConfig
 from stylize.evaluation import Losses, Validation
-from stylize.training import TrainProgress, TrainResult, run_folder
+from stylize.run_folder import run_folder
+from stylize.training import TrainProgress, TrainResult
 from tests.helpers import ROOT, run_stylize, save_photo
 from tests.training_helpers import logged_steps, make_material, read_log
 
@@ -99,6 +100,7 @@ def test_a_run_from_end_to_end_in_a_process_of_its_own(material, tmp_path):
     assert last.endswith(" 0.0 minutes left")
     assert files(tmp_path) == [
         "painting-batch.run",
+        "painting-batch.run/.lock",
         "painting-batch.run/log.jsonl",
         "painting-batch.run/samples",
         "painting-batch.run/samples/step-000002.png",
@@ -345,7 +347,7 @@ def test_resume_with_what_was_given_before_and_what_does_not_matter(stopped, mat
 def test_signals_are_as_before_afterwards():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for number in (signal.SIGINT, signal.SIGTERM):
-        with train_command._stop_between_steps() as check:
+        with train_command.stop_between_steps() as check:
             check()
             signal.raise_signal(number)  # the first waits for the end of the step
             with pytest.raises(KeyboardInterrupt):
@@ -359,7 +361,7 @@ def test_outside_the_main_thread_signals_are_left_alone():
     from concurrent.futures import ThreadPoolExecutor
 
     def enter() -> object:
-        with train_command._stop_between_steps() as check:
+        with train_command.stop_between_steps() as check:
             check()
             return signal.getsignal(signal.SIGINT)
 
@@ -414,7 +416,7 @@ BAD_ARGUMENTS = [
     (["{painting}", "{photos}", "--seed", "-1"], 2, "'--seed': -1 is not in the range x>=0"),
     (["{painting}", "{photos}", "--seed", str(2**63)], 2, f"seed is {2**63}"),
     # names
-    (["{painting}", "{photos}", "--norm", "instanse"], 2, "'instanse' is not one of 'instance', 'batch'"),
+    (["{painting}", "{photos}", "--norm", "instanse"], 2, "unknown normalisation 'instanse'; did you mean 'instance'?"),
     (["{painting}", "{photos}", "--preset", "fsat"], 2, "'fsat' is not one of 'fast', 'johnson'"),
     (["{painting}", "{photos}", "--style-layer", "relu3-1"], 2, "unknown layer 'relu3-1'; did you mean 'relu3_1'?"),
     (["{painting}", "{photos}", "--content-layer", "relu6_1"], 2, "unknown layer 'relu6_1'; did you mean 'relu"),

@@ -7,13 +7,122 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stylize.config import NORM_NAMES, PRESETS, LossConfig, TrainConfig, TransformerConfig, preset
+from stylize.config import (
+    NORM_NAMES,
+    PLACEMENTS,
+    PREPARATIONS,
+    PRESETS,
+    LossConfig,
+    NormPlacement,
+    TrainConfig,
+    TransformerConfig,
+    parse_norm,
+    preset,
+)
 from stylize.errors import InputError
 
 NAN, INFINITY = float("nan"), float("inf")
+
+norm_texts = st.sampled_from(NORM_NAMES) | st.builds(
+    "{}@{}{}".format,
+    st.sampled_from(NORM_NAMES),
+    st.sampled_from(PLACEMENTS),
+    st.sampled_from(("", *(f"+{name}" for name in NORM_NAMES))),
+)
+
+
+# ------------------------------------------------------------------------------------------------------ normalisations
+
+
+@pytest.mark.parametrize(
+    ("text", "norm", "placement", "other", "shortest"),
+    [
+        ("instance", "instance", "everywhere", "batch", "instance"),
+        ("batch", "batch", "everywhere", "instance", "batch"),
+        ("instance@encoder", "instance", "encoder", "batch", "instance@encoder"),
+        ("instance@encoder+batch", "instance", "encoder", "batch", "instance@encoder"),
+        ("instance@first+none", "instance", "first", "none", "instance@first+none"),
+        ("batch@deep", "batch", "deep", "instance", "batch@deep"),
+        ("batch@deep+instance", "batch", "deep", "instance", "batch@deep"),
+        ("batch-instance@shallow+weight", "batch-instance", "shallow", "weight", "batch-instance@shallow+weight"),
+    ],
+)
+def test_a_normalisation_is_taken_apart(text, norm, placement, other, shortest):
+    parsed = parse_norm(text)
+    assert (parsed.norm, parsed.placement, parsed.other) == (norm, placement, other)
+    assert parsed == NormPlacement(norm, placement, other)
+    assert str(parsed) == shortest == TransformerConfig(norm=text).norm == TrainConfig("a.jpg", norm=text).norm
+
+
+@pytest.mark.parametrize("norm", NORM_NAMES)
+def test_everywhere_is_the_norm_alone(norm):
+    assert str(parse_norm(f"{norm}@everywhere")) == norm
+    assert TransformerConfig(norm=f"{norm}@everywhere") == TransformerConfig(norm=norm)
+
+
+@given(norm_texts)
+def test_the_shortest_form_of_a_normalisation_is_stable_and_no_longer(text):
+    shortest = str(parse_norm(text))
+    assert str(parse_norm(shortest)) == shortest
+    assert len(shortest) <= len(text)
+    assert parse_norm(shortest).norm == parse_norm(text).norm
+
+
+@given(st.builds(NormPlacement, *map(st.sampled_from, (NORM_NAMES, PLACEMENTS[1:], NORM_NAMES))))
+def test_placements_survive_being_written(placement):
+    if placement.norm != placement.other:  # else it is the norm alone
+        assert parse_norm(str(placement)) == placement
+
+
+@pytest.mark.parametrize("norm", NORM_NAMES)
+def test_the_same_norm_everywhere_by_two_names_is_the_norm_alone(norm):
+    assert TransformerConfig(norm=f"{norm}@first+{norm}") == TransformerConfig(norm=norm)
+
+
+BAD_NORMS = [
+    ("", "unknown normalisation ''"),
+    ("instnce@first", "unknown normalisation 'instnce'; did you mean 'instance'"),
+    ("Instance", "unknown normalisation 'Instance'; did you mean 'instance'"),
+    ("instance@frist", "unknown placement 'frist'; did you mean 'first'.*known: everywhere, first, encoder"),
+    ("instance@", "unknown placement ''"),
+    ("@first", "unknown normalisation ''"),
+    ("@", "unknown normalisation ''"),
+    ("instance@first+", "unknown normalisation ''"),
+    ("instance@first+nne", "unknown normalisation 'nne'; did you mean 'none'"),
+    ("instance@first+none+batch", "unknown normalisation 'none\\+batch'"),
+    ("instance@first@deep", "unknown placement 'first@deep'"),
+    ("instance+batch", "unknown normalisation 'instance\\+batch'"),
+    (" instance", "unknown normalisation ' instance'; did you mean 'instance'"),
+    ("instance@@first", "unknown placement '@first'; did you mean 'first'"),
+    (None, "unknown normalisation"),
+    (3, "unknown normalisation '3'"),
+    (["instance"], "unknown normalisation"),
+    (b"instance", "unknown normalisation"),
+]
+
+
+@pytest.mark.parametrize(("given_norm", "words"), BAD_NORMS, ids=[repr(norm) for norm, _ in BAD_NORMS])
+def test_bad_normalisation(given_norm, words):
+    for make in (parse_norm, lambda norm: TransformerConfig(norm=norm), lambda norm: TrainConfig("a.jpg", norm=norm)):
+        with pytest.raises(InputError, match=words) as raised:
+            make(given_norm)
+        assert "\n" not in str(raised.value)
+
+
+@example("instance@first+")
+@given(st.text() | st.builds("{}@{}".format, st.sampled_from(NORM_NAMES), st.text()))
+def test_no_other_text_is_a_normalisation(text):
+    try:
+        parsed = parse_norm(text)
+    except InputError as error:
+        assert "unknown normalisation" in str(error) or "unknown placement" in str(error)
+    else:
+        assert parsed.norm in NORM_NAMES
+        assert parsed.placement in PLACEMENTS
+        assert parsed.other in NORM_NAMES
 
 
 # ------------------------------------------------------------------------------------------------------- architecture
@@ -92,7 +201,7 @@ def test_reduction(settings, expected):
     assert TransformerConfig(**settings).reduction == expected
 
 
-@pytest.mark.parametrize("norm", NORM_NAMES)
+@pytest.mark.parametrize("norm", [*NORM_NAMES, "instance@encoder", "batch@first+none"])
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_differs_from_its_entry_by_the_norm_alone(name, norm):
     assert preset(name, norm) == dataclasses.replace(PRESETS[name], norm=norm)
@@ -191,6 +300,16 @@ def test_one_style_layer_given_as_a_plain_string_is_not_cut_into_letters():
         ({"seed": -1}, "seed is -1; it must be a whole number, 0 or more"),
         ({"seed": 2**63}, "seed is 9223372036854775808"),
         ({"seed": 0.0}, "seed is 0.0"),
+        ({"photo_limit": 0}, "photo_limit is 0; it must be a whole number, 4 .a batch. or more"),
+        ({"photo_limit": 7, "batch_size": 8}, "photo_limit is 7; it must be a whole number, 8 .a batch. or more"),
+        ({"photo_limit": -1}, "photo_limit is -1"),
+        ({"photo_limit": 8.0}, "photo_limit is 8.0"),
+        ({"photo_limit": True, "batch_size": 1}, "photo_limit is True"),
+        ({"photo_limit": "all"}, "photo_limit is 'all'"),
+        ({"preparation": "equalize"}, "unknown preparation 'equalize'; did you mean 'equalise'"),
+        ({"preparation": "stylize"}, "'stylize' and preparation_weights, a weights file, belong together"),
+        ({"preparation_weights": "a.safetensors"}, "belong together"),
+        ({"preparation": "equalise", "preparation_weights": "a.safetensors"}, "belong together"),
     ],
 )
 def test_bad_setting_of_a_training(settings, words):
@@ -209,6 +328,9 @@ def test_bad_setting_of_a_training(settings, words):
         {"learning_rate": "1e-3"},
         {"learning_rate": None},
         {"crop_scale": None},
+        {"preparation": None},
+        {"preparation": ["none"]},
+        {"photo_limit": [8]},
     ],
     ids=str,
 )
@@ -224,6 +346,10 @@ def test_training_settings_of_another_type_are_input_errors(settings):
         {"image_size": 32, "style_size": 32},
         {"crop_scale": 1},
         {"seed": 2**63 - 1},
+        {"photo_limit": 4, "batch_size": 4},
+        {"photo_limit": None},
+        {"preparation": "standardise"},
+        {"preparation": "stylize", "preparation_weights": "a.safetensors"},
     ],
 )
 def test_settings_at_their_limits_are_accepted(settings):
@@ -248,7 +374,7 @@ def test_settings_are_frozen():
 positive = st.floats(0, 1e6, allow_nan=False)
 architectures = st.builds(
     TransformerConfig,
-    norm=st.sampled_from(NORM_NAMES),
+    norm=norm_texts,
     space_to_depth=st.sampled_from((2, 4)),
     channels=st.lists(st.integers(1, 1024), min_size=1, max_size=4),
     residual_blocks=st.integers(0, 64),
@@ -270,12 +396,16 @@ losses = st.builds(
     loss_network=st.text(),
     pooling=st.sampled_from(("max", "average")),
 )
+preparations = st.sampled_from([{"preparation": name} for name in PREPARATIONS if name != "stylize"]) | st.builds(
+    lambda path: {"preparation": "stylize", "preparation_weights": path}, st.text(min_size=1)
+)
 trainings = st.builds(
-    TrainConfig,
+    lambda preparation, **settings: TrainConfig(**preparation, **settings),
+    preparation=preparations,
     style=st.text(min_size=1),
     photos=st.none() | st.text(min_size=1),
     output=st.none() | st.text(min_size=1),
-    norm=st.sampled_from(NORM_NAMES),
+    norm=norm_texts,
     preset=st.sampled_from(tuple(PRESETS)),
     architecture=st.none() | architectures,
     steps=st.integers(1),
@@ -286,6 +416,7 @@ trainings = st.builds(
     crop_scale=st.floats(0.01, 1),
     seed=st.integers(0, 2**63 - 1),
     compile=st.booleans(),
+    photo_limit=st.none() | st.integers(64),
     validation=st.none() | st.text(min_size=1),
     weights_dtype=st.sampled_from(("float16", "float32")),
     loss=losses,
@@ -299,14 +430,16 @@ def test_settings_survive_json(config):
 
 
 def test_paths_become_strings_in_json():
-    config = TrainConfig(Path("a.jpg"), photos=Path("photos"), output=Path("o.safetensors"), validation=Path("v"))
+    given_paths = {
+        "style": "a.jpg",
+        "photos": "photos",
+        "output": "o.safetensors",
+        "validation": "v",
+        "preparation_weights": "p.safetensors",
+    }
+    config = TrainConfig(**{name: Path(path) for name, path in given_paths.items()}, preparation="stylize")
     values = config.to_json()
-    assert [values[name] for name in ("style", "photos", "output", "validation")] == [
-        "a.jpg",
-        "photos",
-        "o.safetensors",
-        "v",
-    ]
+    assert {name: values[name] for name in given_paths} == given_paths
     assert TrainConfig.from_json(values).to_json() == values
 
 
@@ -315,6 +448,13 @@ def test_from_json_leaves_its_argument_alone():
     before = json.dumps(values)
     TrainConfig.from_json(values)
     assert json.dumps(values) == before
+
+
+def test_settings_from_before_photos_could_be_chosen_or_prepared_are_read():
+    values = TrainConfig("a.jpg", norm="batch").to_json()
+    for name in ("photo_limit", "preparation", "preparation_weights"):
+        del values[name]
+    assert TrainConfig.from_json(values) == TrainConfig("a.jpg", norm="batch")
 
 
 def test_settings_from_json_are_checked_as_well():

@@ -68,8 +68,13 @@ def test_unknown_name_lists_what_is_known():
     assert unknown_name("style", "q", []) == "unknown style 'q' (known: none)"
 
 
+def test_unknown_name_is_one_line():
+    assert unknown_name("norm", "a\nb\x1b", ["c"]) == "unknown norm 'a\\nb\\x1b' (known: c)"
+
+
 @given(st.text(), st.lists(st.text(min_size=1), max_size=5))
 def test_unknown_name_takes_any_text(name, known):
     message = unknown_name("style", name, known)
-    assert message.startswith(f"unknown style '{name}'")
+    assert message.startswith(f"unknown style '{name}'" if name.isprintable() else "unknown style '")
+    assert message.partition("' (known")[0].partition("'; did")[0].isprintable()
     assert all(other in message for other in known)

@@ -14,19 +14,33 @@ from tests.helpers import ROOT, run_python, save_photo, tiny_weights
 
 PACKAGE = ROOT / "stylize"
 
+IMAGE_MODULES = ("image_errors", "image_exif", "image_colour", "image_folders", "image_reading", "image_writing")
+"""What stands behind the door ``stylize.images``."""
+
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config"),
-    ("images", "devices", "norms", "resources"),
-    ("transformer", "vgg", "losses", "data"),
-    ("checkpoints", "zoo", "evaluation", "paintings", "run_log"),
-    ("stylizer", "tiling", "training", "panels"),
+    ("images", *IMAGE_MODULES, "devices", "norms", "resources", "provenance"),
+    ("transformer", "vgg", "losses", "data", "preparation"),
+    ("checkpoints", "zoo", "evaluation", "paintings", "run_log", "run_folder"),
+    ("stylizer", "tiling", "training", "training_photos", "panels"),
     ("comparison", "engines", "video", "web"),
     ("cli",),
     ("__init__", "__main__"),
 )
 """The modules of each layer, from the bottom; a module imports only from the layers below its own."""
 
-BESIDE = {("config", "errors"), ("losses", "vgg"), ("zoo", "checkpoints"), ("run_log", "checkpoints")}
+BESIDE = {
+    ("config", "errors"),
+    ("losses", "vgg"),
+    ("zoo", "checkpoints"),
+    ("run_log", "checkpoints"),
+    ("run_folder", "checkpoints"),
+    ("run_folder", "run_log"),
+    ("training", "training_photos"),
+}
+BESIDE |= {(name, "image_errors") for name in IMAGE_MODULES[1:]}
+BESIDE |= {("image_reading", "image_colour"), ("image_reading", "image_exif"), ("image_writing", "image_colour")}
+BESIDE |= {("images", name) for name in ("image_colour", "image_folders", "image_reading", "image_writing")}
 """The few imports within one layer: (who, what)."""
 
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -30,7 +30,8 @@ from stylize.errors import (
 )
 from stylize.evaluation import Validator
 from stylize.losses import PerceptualLoss
-from stylize.training import TrainProgress, learning_rate, output_path, run_folder, train
+from stylize.run_folder import output_path, run_folder
+from stylize.training import TrainProgress, learning_rate, train
 from stylize.transformer import TransformerNet
 from stylize.vgg import load_loss_network
 from tests.helpers import run_python, save_photo, tiny_config
@@ -216,6 +217,7 @@ def test_log_and_samples_stay_and_the_checkpoint_goes(finished):
         result, reported = finished[norm]
         folder = run_folder(result.path)
         assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
+            ".lock",
             "log.jsonl",
             "samples/step-000003.png",
             "samples/step-000006.png",
@@ -378,7 +380,8 @@ import json, os, signal, sys, time, warnings
 from dataclasses import replace
 from pathlib import Path
 
-from stylize.training import run_folder, train
+from stylize.run_folder import run_folder
+from stylize.training import train
 from tests.training_helpers import logged_steps, tiny_run
 
 material, folder = Path(sys.argv[1]), Path(sys.argv[2])

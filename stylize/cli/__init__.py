@@ -12,7 +12,7 @@ import click
 from stylize import __version__
 from stylize.errors import InputError, StylizeError, suggest
 
-COMMANDS = ("apply", "train", "styles")
+COMMANDS = ("apply", "train", "compare", "styles")
 """Names of the commands; each is ``command`` in the module of that name."""
 
 INTERRUPTED = 130
@@ -78,4 +78,5 @@ def main() -> None:
     stylize apply photo.jpg                 paint a photo with a shipped style
     stylize styles                          show the shipped styles
     stylize train painting.jpg photos/      learn a style of your own
+    stylize compare photo.jpg               show what instance and batch norm do, with measurements
     """

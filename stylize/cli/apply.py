@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylize.cli.options import device_option, json_option, overwrite_option
+from stylize.cli.options import NORM, device_option, json_option, overwrite_option
 from stylize.cli.tables import aligned
-from stylize.config import IMAGE_SIZE_MINIMUM, NORM_NAMES, PRESETS
+from stylize.config import IMAGE_SIZE_MINIMUM, PRESETS
 from stylize.errors import InputError, StylizeError
 from stylize.zoo import DEFAULT_PRESET, DEFAULT_STYLE, painting_of, resolve_weights, style_name
 
@@ -79,7 +79,7 @@ class Request:
     "--norm",
     "norms",
     multiple=True,
-    type=click.Choice(NORM_NAMES),
+    type=NORM,
     help="Normalisation of the network; given twice, both are painted and compared.  [default: instance]",
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Architecture of a shipped style.")

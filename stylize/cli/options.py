@@ -4,6 +4,27 @@ from __future__ import annotations
 
 import click
 
+from stylize.config import parse_norm
+from stylize.errors import InputError
+
+
+class NormParameter(click.ParamType):
+    """A normalisation, or one with a placement, as :func:`stylize.config.parse_norm` reads it."""
+
+    name = "norm"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(parse_norm(value))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "NORM"
+
+
+NORM = NormParameter()
+
 device_option = click.option(
     "--device",
     default="auto",

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from stylize.cli.options import device_option, overwrite_option
+from stylize.cli.options import NORM, device_option, overwrite_option
+from stylize.cli.stopping import stop_between_steps
 from stylize.cli.tables import aligned
 from stylize.config import (
     IMAGE_SIZE_MINIMUM,
     NORM_NAMES,
+    PLACEMENTS,
     PRECISIONS,
+    PREPARATIONS,
     PRESETS,
     STYLE_SIZE_MINIMUM,
     LossConfig,
@@ -57,7 +57,12 @@ def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
     type=click.Path(path_type=Path),
     help="Weights file to write, *.safetensors.  [default: STYLE-NORM.safetensors here]",
 )
-@setting("norm", "Normalisation of the network.", type=click.Choice(NORM_NAMES))
+@setting(
+    "norm",
+    f"Normalisation of the network: {', '.join(NORM_NAMES)}; or NORM@PLACE with batch norm elsewhere, PLACE being "
+    f"{', '.join(PLACEMENTS[1:])}; or NORM@PLACE+OTHER.",
+    type=NORM,
+)
 @setting("preset", "Architecture.", type=click.Choice(list(PRESETS)))
 @setting("steps", "Optimiser steps.", type=click.IntRange(min=1))
 @setting("batch_size", "Photos per step.", type=click.IntRange(min=1))
@@ -73,6 +78,18 @@ def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
 @setting(
     "validation",
     "Folder of held-out photos.  [default: an eighth of PHOTOS, at most 16]",
+    type=click.Path(path_type=Path),
+)
+@setting("photo_limit", "Train on so many of the photos only.", type=click.IntRange(min=1))
+@setting(
+    "preparation",
+    "Done to every photo before the network sees it, for experiments: equalise its luminance, standardise its mean and "
+    "variance, or stylize it with another network.",
+    type=click.Choice(PREPARATIONS),
+)
+@setting(
+    "preparation_weights",
+    "Weights file of the network that --preparation stylize uses.",
     type=click.Path(path_type=Path),
 )
 @setting("validation_interval", "Steps between validations and sample pictures.", type=click.IntRange(min=1))
@@ -131,14 +148,15 @@ def command(
     if config.photos is None:
         click.echo("no PHOTOS given: training on the example photos that come with stylize; your own are better")
 
-    from stylize.training import output_path, run_folder, train
+    from stylize.run_folder import output_path, run_folder
+    from stylize.training import train
 
     output = output_path(config)
     click.echo(
         f"learning {click.format_filename(config.style, shorten=True)} with {config.norm} norm ({config.preset}, "
         f"{config.steps} steps of {config.batch_size} photos) -> {click.format_filename(output)}"
     )
-    with _Reporter(config, run_folder(output), tensorboard) as reporter, _stop_between_steps() as check:
+    with _Reporter(config, run_folder(output), tensorboard) as reporter, stop_between_steps() as check:
 
         def on_step(progress: TrainProgress) -> None:
             reporter(progress)
@@ -157,7 +175,7 @@ def _config(
         name: value for name, value in given.items() if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
     if resume:
-        from stylize.training import read_resumable
+        from stylize.run_folder import read_resumable
 
         if style is None and given["output"] is None:
             raise InputError("--resume needs to know which run: give the painting, or the output with -o")
@@ -175,37 +193,6 @@ def _config(
     values = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
     loss = replace(base.loss, **{name: value for name, value in values.items() if name in loss_names})
     return replace(base, loss=loss, **{name: value for name, value in values.items() if name not in loss_names})
-
-
-@contextmanager
-def _stop_between_steps() -> Iterator[Callable[[], None]]:
-    """Make the first Ctrl-C (or SIGTERM) wait for the end of the step, where the run can be saved; a second does not.
-
-    Yields:
-        A function to call between steps, which raises KeyboardInterrupt when one came.
-    """
-    asked = False
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    def check() -> None:
-        if asked:
-            raise KeyboardInterrupt
-
-    try:
-        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread, as when the command is called from a program
-        yield check
-        return
-    try:
-        yield check
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Reporter:

@@ -1,0 +1,498 @@
+"""What survives a normalisation: how much of a photo's own contrast and colour the next layer can still see.
+
+Two questions are asked of every normalised layer, before the norm, after it, and where the next layer reads (after the
+ReLU, or after the sum that ends a residual block):
+
+- which share of the variance of the features lies between photos rather than within them;
+- how well a linear fit reads the contrast and the mean colour of a photo back from the mean and the standard deviation
+  of every channel over the positions of that photo.
+
+Instance norm makes both of these statistics the same for every photo by construction, so the stage behind the norm only
+confirms that it works. The stage after the ReLU is the one that can surprise: the ReLU turns the shape of a
+distribution, which instance norm leaves alone, into a mean again.
+
+References:
+    Pan, Luo, Shi, Tang 2018, arXiv 1807.09441: how much the features of pictures of different appearance differ, layer
+    by layer, decides there where instance norm belongs. The measures here are ours.
+    Hastie, Tibshirani, Friedman: The Elements of Statistical Learning, 2nd edition, sections 3.4.1 (ridge regression)
+    and 7.10 (cross-validation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from stylize.comparison.photo_changes import listed
+from stylize.comparison.subject import CHUNK, Subject
+from stylize.errors import InputError
+from stylize.preparation import luminance
+from stylize.transformer import NormPlace, TransformerNet
+
+BEFORE, AFTER, PASSED_ON = "before", "after", "passed on"
+STAGES = (BEFORE, AFTER, PASSED_ON)
+"""Before the norm, after it, and what the next layer reads."""
+
+SAMPLES = 64
+"""Versions of the photos that the linear fit is made and tested on."""
+
+SAMPLE_SIZE = 128
+"""Side in pixels of these versions, at most."""
+
+LEAST_SOURCES = 3
+"""Photos that the fit needs: one to test on, and two more to choose the strength of the ridge between."""
+
+MOST_FOLDS = 8
+
+NOISES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Strengths of the ridge that are tried, as noise on the pooled features, in standard deviations of the channel.
+
+A ridge of N sigma^2 is what noise of standard deviation sigma on every feature amounts to. The least one is a hundredth
+of the channel's own deviation: what differs by less between photos counts as gone, be it rounding or the epsilon of a
+norm, which a fit without noise would magnify and read.
+"""
+
+CONSTANT = 1e-10
+"""A channel is constant where its variance is below this share of its mean square: rounding, nothing more."""
+
+
+@dataclass(frozen=True)
+class PooledFeatures:
+    """What is kept of the features of one layer: (N, C) float64 each, over the positions of every photo.
+
+    Attributes:
+        mean: Mean of every channel of every photo.
+        variance: Its variance (over the population, not corrected).
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    @property
+    def pooled_mean(self) -> Tensor:
+        """Mean of every channel over all photos and positions, (C,)."""
+        return self.mean.mean(0)
+
+    @property
+    def between(self) -> Tensor:
+        """Variance of the photos' means, (C,)."""
+        return self.mean.var(0, correction=0)
+
+    @property
+    def total(self) -> Tensor:
+        """Variance of every channel over all photos and positions, (C,): within photos plus between them."""
+        return self.variance.mean(0) + self.between
+
+    @property
+    def varies(self) -> Tensor:
+        """Which channels are not constant, (C,)."""
+        return self.total > CONSTANT * (self.total + self.pooled_mean.square())
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures for the linear fit.
+
+    Attributes:
+        photos: (N, 3, H, W) in [0, 1].
+        sources: For each of them, which photo it was made from; the versions of one photo are never both learned from
+            and tested on.
+    """
+
+    photos: Tensor
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is found at one place of a layer.
+
+    Attributes:
+        name: One of :data:`STAGES`.
+        between_share: Variance between photos as a share of the total variance, 0 to 1: the mean over the channels
+            that are not constant, each counted the same; 0 where all are.
+        channels: So many channels are not constant.
+        contrast_fit: R^2 of the photo's contrast, read back by the linear fit from photos it has not seen: 1 = exact,
+            0 = no better than the mean of the others; below 0 = worse.
+        colour_fit: The same of its mean colour (three numbers together).
+    """
+
+    name: str
+    between_share: float
+    channels: int
+    contrast_fit: float
+    colour_fit: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A normalised layer.
+
+    Attributes:
+        name: Its place in the network, such as ``residual 3.2``.
+        norm: Class of the norm that stands there.
+        passed_on: Where the next layer reads: ``after the ReLU`` or ``after the sum``.
+        before: Before the norm.
+        after: After it.
+        next: Where the next layer reads.
+    """
+
+    name: str
+    norm: str
+    passed_on: str
+    before: Stage
+    after: Stage
+    next: Stage
+
+
+@dataclass(frozen=True)
+class NetworkSurvival:
+    """The layers of one network, in order of depth."""
+
+    label: str
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Survival:
+    """What survives the norms of several networks.
+
+    Attributes:
+        photos: Photos that the shares are over.
+        samples: Pictures that the fits are made and tested on.
+        sources: Photos that these pictures come from.
+        networks: What was found, in the order given.
+    """
+
+    photos: int
+    samples: int
+    sources: int
+    networks: tuple[NetworkSurvival, ...]
+
+
+def pooled_features(network: TransformerNet, photos: Tensor) -> dict[str, dict[str, PooledFeatures]]:
+    """Return what is kept of the features of every normalised layer: name of the layer, then :data:`STAGES`.
+
+    A few photos go through the network at a time and their features are forgotten at once.
+
+    Args:
+        network: The network, in evaluation mode; unchanged afterwards.
+        photos: (N, 3, H, W).
+    """
+    places = network.norm_places()
+    parts: dict[str, dict[str, list[tuple[Tensor, Tensor]]]] = {
+        place.name: {stage: [] for stage in STAGES} for place in places
+    }
+
+    def keep(name: str, stage: str, features: Tensor) -> None:
+        # Many times faster than torch.var_mean, and as good: the variance is that of centred features.
+        mean = features.mean((2, 3), keepdim=True)
+        variance = (features - mean).square_().mean((2, 3))
+        parts[name][stage].append((mean[:, :, 0, 0].cpu().double(), variance.cpu().double()))
+
+    with _listening(places, keep), torch.no_grad():
+        for part in photos.split(CHUNK):
+            network(part)
+    return {
+        name: {stage: PooledFeatures(*map(torch.cat, zip(*rows, strict=True))) for stage, rows in stages.items()}
+        for name, stages in parts.items()
+    }
+
+
+@contextmanager
+def _listening(places: Sequence[NormPlace], keep: Callable[[str, str, Tensor], None]) -> Iterator[None]:
+    """Call ``keep(layer, stage, features)`` whenever features pass a stage of a place."""
+
+    def on_norm(place: NormPlace, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        keep(place.name, BEFORE, inputs[0])
+        keep(place.name, AFTER, output)
+        if not _ends_block(place):
+            keep(place.name, PASSED_ON, F.relu(output))
+
+    def on_block(place: NormPlace, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        keep(place.name, PASSED_ON, output)
+
+    handles = []
+    try:
+        for place in places:
+            handles.append(place.norm.register_forward_hook(partial(on_norm, place)))
+            if _ends_block(place):
+                handles.append(place.parent.register_forward_hook(partial(on_block, place)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _ends_block(place: NormPlace) -> bool:
+    """Return whether the output of a norm is added to the input of its block, with no ReLU in between."""
+    return place.part == "residual" and place.key == "norm2"
+
+
+def between_photo_share(features: PooledFeatures) -> tuple[float, int]:
+    """Return the share of the variance that lies between photos, and how many channels it is the mean of.
+
+    By the law of total variance the variance of a channel over photos and positions is the mean of the variances within
+    the photos plus the variance of their means; the share is the second over the sum. Every channel that is not
+    constant counts the same: with weights by variance a few loud channels would decide, and a norm makes others loud.
+    """
+    varies = features.varies
+    count = int(varies.sum())
+    if not count:
+        return 0.0, 0
+    return float((features.between[varies] / features.total[varies]).mean()), count
+
+
+def make_samples(photos: Tensor, count: int = SAMPLES, seed: int = 0) -> Samples:
+    """Make versions of photos that differ in crop, contrast and colour, so that a few photos give enough to fit.
+
+    Every version is a random square crop of half to all of the short side, scaled to :data:`SAMPLE_SIZE` or less; its
+    contrast is changed by a factor of 0.3 to 1.2 about its mean, each colour channel by a factor of 0.75 to 1.25, and
+    the result is clamped to [0, 1]. Versions of all photos come in equal numbers, to within one.
+
+    Args:
+        photos: (B, 3, H, W) in [0, 1].
+        count: How many to make.
+        seed: Decides every random choice.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float, many: int = 1) -> Tensor:
+        return low + (high - low) * torch.rand(many, generator=generator)
+
+    short = min(photos.shape[-2:])
+    size = min(short, SAMPLE_SIZE)
+    versions, sources = [], []
+    for number in range(count):
+        source = number % len(photos)
+        side = max(1, round(float(uniform(0.5, 1)) * short))
+        top, left = (int(torch.randint(full - side + 1, (), generator=generator)) for full in photos.shape[-2:])
+        crop = photos[source : source + 1, :, top : top + side, left : left + side]
+        scaled = F.interpolate(crop, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+        mean = scaled.mean((1, 2, 3), keepdim=True)
+        changed = mean + float(uniform(0.3, 1.2)) * (scaled - mean)
+        gains = uniform(0.75, 1.25, 3).to(photos.device)[:, None, None]
+        versions.append((changed * gains).clamp(0, 1))
+        sources.append(source)
+    return Samples(torch.cat(versions), tuple(sources))
+
+
+def photo_facts(photos: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the contrast (N, 1), the standard deviation of the luminance, and the mean colour (N, 3) of photos."""
+    contrasts, colours = [], []
+    for part in photos.split(CHUNK):
+        wide = part.cpu().double()
+        contrasts.append(luminance(wide).flatten(1).std(1, correction=0)[:, None])
+        colours.append(wide.mean((2, 3)))
+    return torch.cat(contrasts), torch.cat(colours)
+
+
+def linear_fits(features: PooledFeatures, targets: Sequence[Tensor], sources: Sequence[int]) -> list[float]:
+    """Return how well linear fits to the pooled features read targets back, as R^2 on photos they have not seen.
+
+    Ridge regression with an intercept, in float64. The features are the mean and the standard deviation of every
+    channel that is not constant, in units of that channel's standard deviation over all photos and positions. Each
+    photo with all its versions is left out in turn (from more than :data:`MOST_FOLDS` photos: groups of them), and the
+    ridge is the one of :data:`NOISES` that predicts best when, among the others, each is left out in turn in the same
+    way; so neither the fit nor its strength has seen what it is tested on.
+
+    Args:
+        features: Of N pictures.
+        targets: (N, K) each, its K numbers in one unit; every target is fitted with a ridge of its own.
+        sources: The photo that each picture comes from, of at least three.
+
+    Returns:
+        For every target, 1 - (squared errors of the fit) / (squared errors of predicting the mean of the pictures
+        learned from). 0 where there is nothing to read, the target being the same everywhere.
+
+    Raises:
+        InputError: The pictures come from fewer than :data:`LEAST_SOURCES` photos.
+    """
+    rows, real = _folds(sources)
+    varies = features.varies
+    unit = features.total[varies].sqrt()
+    columns = torch.cat([features.mean[:, varies] / unit, features.variance[:, varies].sqrt() / unit], 1)
+    wanted = torch.cat([target.cpu().double() for target in targets], 1)
+    count, size = rows.shape
+    one, other = torch.combinations(torch.arange(count)).T
+    pairs, pairs_real = (torch.cat([table[one], table[other]], 1) for table in (rows, real))
+    inner, outer = [], []
+    for noise in NOISES:
+        smoother = _smoother(columns, len(sources) * noise**2)
+        outer.append(_left_out(smoother, wanted, rows, real).square().sum(1))
+        # Of fits that have seen neither of two folds: what leaving out the one tells about the other, and vice versa.
+        squares = _left_out(smoother, wanted, pairs, pairs_real).square()
+        told = torch.zeros_like(outer[-1])
+        told.index_add_(0, one, squares[:, size:].sum(1)).index_add_(0, other, squares[:, :size].sum(1))
+        inner.append(told)
+    learned = torch.ones(count, len(sources), dtype=torch.float64)
+    learned[torch.nonzero(real)[:, 0], rows[real]] = 0
+    means = learned @ wanted / learned.sum(1, keepdim=True)
+    plain = ((wanted[rows] - means[:, None]).square() * real[:, :, None]).sum(1)
+    # By target from here on: each has its own columns, and its own choice of the ridge for every fold.
+    widths = [target.shape[1] for target in targets]
+    result = []
+    for choice, errors, baseline in zip(
+        torch.stack(inner).split(widths, 2), torch.stack(outer).split(widths, 2), plain.split(widths, 1), strict=True
+    ):
+        best = choice.sum(2).argmin(0)
+        missed, whole = float(errors[best, torch.arange(count)].sum()), float(baseline.sum())
+        result.append(1 - missed / whole if whole > 0 else 0.0)
+    return result
+
+
+def _folds(sources: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the numbers of the pictures of each fold; those that come from one photo are in one fold.
+
+    Returns:
+        (F, R) numbers, filled up with zeros where a fold has fewer than R pictures, and (F, R), which are real.
+    """
+    numbers = {source: number % MOST_FOLDS for number, source in enumerate(sorted(set(sources)))}
+    if len(numbers) < LEAST_SOURCES:
+        raise InputError(
+            f"{len(numbers)} different photos given for what survives normalisation; give {LEAST_SOURCES} or more, "
+            "so that a fit can be tested on photos it has not seen"
+        )
+    folds = torch.tensor([numbers[source] for source in sources])
+    members = [torch.nonzero(folds == fold).flatten() for fold in range(min(len(numbers), MOST_FOLDS))]
+    rows = pad_sequence(members, batch_first=True)
+    return rows, torch.arange(rows.shape[1]) < torch.tensor([len(fold) for fold in members])[:, None]
+
+
+def _smoother(columns: Tensor, penalty: float) -> Tensor:
+    """Return the matrix H, (N, N), for which a ridge regression on columns (N, D) predicts H y from y.
+
+    H = 1/N + K (K + penalty)^-1, with K the products of the centred columns; the intercept is not penalised.
+    """
+    centred = columns - columns.mean(0)
+    kernel = centred @ centred.T
+    penalised = kernel + penalty * torch.eye(len(kernel), dtype=kernel.dtype)
+    return 1 / len(kernel) + torch.cholesky_solve(kernel, torch.linalg.cholesky(penalised))
+
+
+def _left_out(smoother: Tensor, targets: Tensor, rows: Tensor, real: Tensor) -> Tensor:
+    """Return the errors of fits that have not seen the rows they are tested on.
+
+    Leaving rows g out changes the errors e of a ridge regression at g to (1 - H_gg)^-1 e_g, exactly, so that no fit has
+    to be made again.
+
+    Args:
+        smoother: H, (N, N).
+        targets: (N, K).
+        rows: (G, R), the rows that each of G fits leaves out.
+        real: (G, R), which of them count; the others fill up.
+
+    Returns:
+        (G, R, K); 0 where a row does not count.
+    """
+    errors = (targets - smoother @ targets)[rows] * real[:, :, None]
+    blocks = smoother[rows[:, :, None], rows[:, None, :]] * (real[:, :, None] & real[:, None, :])
+    return torch.linalg.solve(torch.eye(rows.shape[1], dtype=smoother.dtype) - blocks, errors)
+
+
+def measure_survival(subjects: Sequence[Subject], photos: Tensor, samples: Samples | None = None) -> Survival:
+    """Measure what survives the norms of some networks.
+
+    Args:
+        subjects: The networks, in evaluation mode.
+        photos: (B, 3, H, W) in [0, 1]: what the shares of the variance are over.
+        samples: What the linear fits are made and tested on; None = :func:`make_samples` of the photos. With enough
+            photos (a hundred or so) the photos themselves will do: ``Samples(photos, tuple(range(len(photos))))``.
+
+    Raises:
+        InputError: The samples come from fewer than three photos.
+    """
+    samples = samples if samples is not None else make_samples(photos)
+    _folds(samples.sources)  # Says at once when there are too few.
+    facts = photo_facts(samples.photos)
+    networks = []
+    for subject in subjects:
+        plain = pooled_features(subject.network, photos)
+        varied = pooled_features(subject.network, samples.photos)
+        layers = []
+        for place in subject.network.norm_places():
+            stages = [
+                _stage(name, plain[place.name][name], varied[place.name][name], facts, samples.sources)
+                for name in STAGES
+            ]
+            passed_on = "after the sum" if _ends_block(place) else "after the ReLU"
+            layers.append(Layer(place.name, type(place.norm).__name__, passed_on, *stages))
+        networks.append(NetworkSurvival(subject.label, tuple(layers)))
+    return Survival(len(photos), len(samples.sources), len(set(samples.sources)), tuple(networks))
+
+
+def _stage(
+    name: str, plain: PooledFeatures, varied: PooledFeatures, facts: tuple[Tensor, Tensor], sources: Sequence[int]
+) -> Stage:
+    share, channels = between_photo_share(plain)
+    contrast, colour = linear_fits(varied, facts, sources)
+    return Stage(name, share, channels, contrast, colour)
+
+
+def finding(result: Survival) -> str:
+    """Return in words what survives, in the networks where the least and the most of the photo's contrast does."""
+    ordered = sorted(result.networks, key=lambda network: _mean(network, "next", "contrast_fit"))
+    shown = ordered if len(ordered) < 3 else [ordered[0], ordered[-1]]
+    sentences = [f"{_shares(result, shown)}.", f"{_fits(result, shown)}."]
+    fixed = [network.label for network in shown if max(layer.after.between_share for layer in network.layers) < 1e-6]
+    if fixed:
+        sentences.append(
+            "All this is read from the mean and the deviation of every channel over a photo; right behind "
+            f"{listed(fixed)} the mean is the same for every photo by construction, so what counts there is "
+            "what the next layers read."
+        )
+    return " ".join(sentences)
+
+
+def _shares(result: Survival, shown: Sequence[NetworkSurvival]) -> str:
+    """Return the sentence about the shares of the variance between photos."""
+    clauses = []
+    for network in shown:
+        before, after, onward = (_mean(network, stage, "between_share") for stage in ("before", "after", "next"))
+        if abs(after - before) <= 0.1 * before:
+            verb = "stays at"
+        else:
+            verb = "falls to" if after < before else "rises to"
+        clauses.append(
+            f"with {network.label} it is {_percent(before)} before the norms, {verb} {_percent(after)} behind "
+            f"them, and is {_percent(onward)} where the next layers read"
+        )
+    return (
+        f"The share of the features' variance that lies between the {result.photos} photos, mean over layers: "
+        + "; ".join(clauses)
+    )
+
+
+def _fits(result: Survival, shown: Sequence[NetworkSurvival]) -> str:
+    """Return the sentence about what the linear fits read."""
+    clauses = []
+    for network in shown:
+        contrast, colour = (_mean(network, "next", fit) for fit in ("contrast_fit", "colour_fit"))
+        clauses.append(f"contrast {contrast:.2f} and mean colour {colour:.2f} with {network.label}")
+    text = (
+        f"From what the next layers read, a linear fit tells for photos it has not seen ({result.samples} versions of "
+        f"{result.sources} photos), as R² (1 = exactly, 0 or less = not at all), mean over layers: {'; '.join(clauses)}"
+    )
+    if len(shown) < 2:
+        return text
+    low, high = (max(0.0, _mean(network, "next", "contrast_fit")) for network in (shown[0], shown[-1]))
+    if high - low < 0.1:
+        return f"{text}: the norms hardly differ in how much of the contrast they let through"
+    return f"{text}: {shown[-1].label} lets more of the contrast through than {shown[0].label}"
+
+
+def _mean(network: NetworkSurvival, stage: str, value: str) -> float:
+    """Return the mean over the layers of a value at a stage."""
+    return fmean(getattr(getattr(layer, stage), value) for layer in network.layers)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -87,6 +87,7 @@ def numbers() -> str:
         "optimisation": "### Against optimising the picture itself",
         "presets": "### Choice of the default architecture",
         "contact_sheet": "### One set of defaults, six paintings",
+        "compare": "### stylize compare",
     }
     return "\n\n".join(f"{title}\n\n{result(name)}" for name, title in titles.items())
 

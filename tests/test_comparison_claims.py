@@ -160,7 +160,8 @@ def test_the_fewest_seeds_are_named():
 def test_not_only_the_modes(trained, verdict):
     claim = decide("not-only-the-modes", [run("instance", 1.0), run("batch", 2.0, trained=trained)])
     assert claim.verdict == verdict
-    assert f"batch norm: 2.00 in evaluation mode, {trained:.2f} in training mode; instance norm: 1.00" in claim.sentence
+    assert f"of batch norm: 2.00 in evaluation mode, {trained:.2f} in training mode" in claim.sentence
+    assert "of instance norm: 1.00 and 1.00" in claim.sentence
 
 
 # ------------------------------------------------------------------------------------------------------------- controls

@@ -311,7 +311,7 @@ def test_a_finished_run_of_other_settings_is_refused(whole, trained, changes, sa
     with pytest.raises(InputError) as caught:
         carry_out(replace(study, photo_counts=(), **changes))
     message = str(caught.value)
-    assert said in message and message.startswith(f"the finished run {Path(study.runs) / 'painting-instance-seed0'}")
+    assert said in message and message.startswith(f"the run {Path(study.runs) / 'painting-instance-seed0'}")
     assert "give another folder for the runs, or delete it" in message and "\n" not in message
     assert trained == []
 

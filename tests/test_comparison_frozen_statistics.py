@@ -215,8 +215,8 @@ def test_finding_of_the_expected_story():
     text = finding(
         story(whole=(0.04, 0.04), none=(0.16, 0.44), first=(0.1, 0.1), residual=(0.07, 0.08), rest=(0.05, 0.06))
     )
-    assert "weights were trained for instance norm" in text
-    assert "statistics replaced by those of 64 photos in 2 layers" in text
+    assert "weights were trained with the statistics of each photo" in text
+    assert "replaced by the statistics of 64 photos in 2 layers" in text
     assert "rises from 0.040 to 0.160, to 4.0 times as much (it is larger for 2 of 2 photos)" in text
     assert "at contrast 0.25 it rises from 0.040 to 0.440, to 11.0 times as much" in text
     assert "first layer only it is 0.100, 50 % of the rise undone (at contrast 0.25 0.100, 85 %" in text

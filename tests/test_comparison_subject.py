@@ -48,10 +48,13 @@ def test_the_ruler_measures_what_training_minimises():
     with torch.no_grad():
         terms = loss(pictures, loss.content_targets(given), loss.style_targets(painting))
     assert torch.allclose(ruler.style(pictures), terms.style, rtol=1e-4)
-    assert torch.allclose(ruler.content(pictures, given), terms.content, rtol=1e-4)
+    first, second = ruler.content_and_style([pictures, given], given)
+    assert torch.allclose(first[0], terms.content, rtol=1e-4)
+    assert torch.allclose(first[1], terms.style, rtol=1e-4)
+    assert second[0].tolist() == [0] * len(given)
+    assert torch.allclose(second[1], ruler.style(given), rtol=1e-4)
     assert torch.allclose(ruler.style(pictures), style_distance(pictures, painting, loss_network=network), rtol=1e-4)
     assert float(ruler.style(painting)) == pytest.approx(0, abs=1e-6)
-    assert ruler.content(given, given).tolist() == [0] * len(given)
 
 
 def test_change_and_spread_by_hand():

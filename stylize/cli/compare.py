@@ -245,9 +245,17 @@ def _train(ctx: click.Context, paths: tuple[Path, ...], given: dict[str, Any]) -
         except TrainingInterrupted as error:
             raise TrainingInterrupted(f"stopped and saved in {study.runs}; the same command continues") from error
     click.echo("measuring the finished networks", err=True)
-    outcome = conclude(study, results, example_photos()[:3])
+    from tqdm import tqdm
+
+    with tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), unit="step", desc="gap to the optimum") as bar:
+
+        def on_optimum(done: int, steps: int) -> None:
+            bar.total = steps
+            bar.update(done - bar.n)
+
+        outcome = conclude(study, results, example_photos()[:3], on_step=on_optimum)
     facts = {"command": shown_command(), **machine_facts(str(choose_device(study.device)))}
-    facts["seeds"] = f"0 to {study.seeds - 1} (instance, batch), 0 to {max(0, study.other_seeds - 1)} (others)"
+    facts["seeds"] = ", ".join(str(seed) for seed in sorted({result.seed for result in results}))
     page = write_study(output, outcome, facts, overwrite=given["overwrite"])
     if given["as_json"]:
         _print_numbers(output)

@@ -169,7 +169,7 @@ def _not_only_the_modes(evidence: Evidence) -> Claim:
     verdict = {-1: REPRODUCED, 0: UNDECIDED, 1: NOT_REPRODUCED}[order]
     sentence = (
         f"Held-out loss of batch norm: {_factor(applied)} in evaluation mode, {_factor(trained)} in training mode; "
-        f"instance norm: {_factor(lead)} in both."
+        f"of instance norm: {_factor(lead)} and {_factor(instance.training_total.median)}."
     )
     return Claim(key, claim, source, verdict, sentence)
 

@@ -272,7 +272,11 @@ def paint_halves(subject: Subject, photos: Tensor, overlap: int) -> Tensor:
 
 
 def measure_cost(
-    subjects: Sequence[Subject], photos: Tensor, sizes: Sequence[int] = SIZES, repeats: int = REPEATS
+    subjects: Sequence[Subject],
+    photos: Tensor,
+    sizes: Sequence[int] = SIZES,
+    repeats: int = REPEATS,
+    others: Sequence[Subject] = (),
 ) -> Cost:
     """Measure what the norms of some networks cost.
 
@@ -286,6 +290,7 @@ def measure_cost(
             :data:`TILED_PHOTOS` are painted in halves.
         sizes: Sides in pixels of the squares.
         repeats: Rounds of timing.
+        others: Networks that are timed too, but paint nothing that is looked at: they need not be trained.
 
     Raises:
         InputError: No networks, sizes or rounds, or a size below 1.
@@ -295,7 +300,7 @@ def measure_cost(
             f"{len(subjects)} networks, sizes {list(sizes)} and {repeats} rounds given to measure the cost of; "
             "at least one of each is needed, and sizes of 1 px or more"
         )
-    contestants = _contestants(subjects)
+    contestants = _contestants([*subjects, *others])
     passes: list[Pass] = []
     for size in sizes:
         scaled = F.interpolate(photos[:1], size=(size, size), mode="bilinear", align_corners=False, antialias=True)

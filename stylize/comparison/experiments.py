@@ -228,6 +228,8 @@ def train_or_take(run: PlannedRun, on_step: Callable[[TrainProgress], None] | No
     files = RunFolder(run.config, resume=False, overwrite=False)
     failed = failure_of(run)
     if not is_done(run):
+        if files.checkpoint.exists():
+            check_settings(run)
         try:
             train(run.config, on_step, resume=files.checkpoint.exists())
         except (TrainingInterrupted, RunInUse):
@@ -260,7 +262,7 @@ def is_done(run: PlannedRun) -> bool:
 
 
 def check_settings(run: PlannedRun) -> None:
-    """Check that a run that is done was made with the settings that are planned.
+    """Check that a run that was begun or finished has the settings that are planned.
 
     Raises:
         InputError: It was not.
@@ -294,8 +296,7 @@ def check_settings(run: PlannedRun) -> None:
             different.append("painting")
     if different:
         raise InputError(
-            f"the finished run {output} has another {', '.join(different)}; give another folder for the runs, or "
-            "delete it"
+            f"the run {output} has another {', '.join(different)}; give another folder for the runs, or delete it"
         )
 
 

@@ -231,7 +231,7 @@ def finding(result: FrozenStatistics) -> str:
     low = f"at contrast {result.contrast:g}"
     worse = sum(frozen > own for own, frozen in zip(whole.plain.styles, none.plain.styles, strict=True))
     sentences = [
-        f"The weights were trained for instance norm; with each photo's own statistics replaced by those of "
+        f"These weights were trained with the statistics of each photo; with these replaced by the statistics of "
         f"{_counted(result.population, 'photo')} in {_counted(len(none.frozen), 'layer')}, the style distance "
         f"{_change(whole.plain, none.plain)} (it is larger for {worse} of {_counted(result.photos, 'photo')}), "
         f"and {low} it {_change(whole.low_contrast, none.low_contrast)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from stylize.checkpoints import WeightsFile, load_network
 from stylize.comparison import batch_mates, cost, frozen_statistics, limits, modes, survival, sweeps
 from stylize.comparison.subject import Ruler, Subject
-from stylize.config import IMAGE_SIZE_MINIMUM, STYLE_SIZE_MINIMUM, LossConfig
+from stylize.config import IMAGE_SIZE_MINIMUM, NORM_NAMES, STYLE_SIZE_MINIMUM, LossConfig
 from stylize.data import load_square
 from stylize.devices import choose_device
 from stylize.errors import InputError, WeightsError
@@ -25,6 +25,7 @@ from stylize.images import read_image, resize_long_edge, to_image, to_tensor
 from stylize.norms import InstanceNorm
 from stylize.paintings import load_painting
 from stylize.provenance import shown_path
+from stylize.transformer import TransformerNet
 from stylize.vgg import LAYERS, check_layers, load_loss_network
 from stylize.zoo import example_photos, painting_of, resolve_weights, style_name
 
@@ -201,7 +202,11 @@ def compare(
         )
     where = choose_device(device)
     ruler = _ruler(chosen[0], source, where)
-    subjects = [Subject(label, load_network(file.path, str(where))[0]) for label, file in _labelled(chosen)]
+    # In the memory format in which networks are applied; it is the faster one, too.
+    subjects = [
+        Subject(label, load_network(file.path, str(where))[0].to(memory_format=torch.channels_last))
+        for label, file in _labelled(chosen)
+    ]
     seconds: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -223,7 +228,7 @@ def compare(
     frozen, frozen_pictures = timed("frozen statistics", lambda: _freeze(subjects, ruler, crowd, squares))
     survived = timed("what survives", lambda: survival.measure_survival(subjects, crowd))
     hurt = timed("limits", lambda: limits.limits(subjects, crowd[:8]))
-    costs = timed("cost", lambda: cost.measure_cost(subjects, squares))
+    costs = timed("cost", lambda: cost.measure_cost(subjects, squares, others=_untrained(subjects)))
     return Comparison(
         style_name(chosen[0]),
         tuple(_facts(subject.label, file) for subject, file in zip(subjects, chosen, strict=True)),
@@ -310,6 +315,17 @@ def _freeze(
         for variant in result.variants
     }
     return result, pictures
+
+
+def _untrained(subjects: Sequence[Subject]) -> list[Subject]:
+    """Return a network for every norm that is not compared: time and memory do not depend on weights."""
+    config = subjects[0].network.config
+    present = {subject.network.config.norm for subject in subjects}
+    device = next(subjects[0].network.parameters()).device
+    missing = [norm for norm in NORM_NAMES if norm not in present]
+    return [
+        Subject(f"{norm}, untrained", TransformerNet(replace(config, norm=norm)).to(device).eval()) for norm in missing
+    ]
 
 
 def _facts(label: str, weights: WeightsFile) -> dict[str, Any]:

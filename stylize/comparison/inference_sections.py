@@ -178,9 +178,7 @@ def _pictures(found: Comparison) -> Section:
     for painted in found.pictures:
         (first, one), *rest = painted.by_label.items()
         for second, two in rest[:1]:
-            body.append(
-                Slider(f"{painted.photo}: {first} | {second}", Picture(f"{first} norm", one), Picture(second, two))
-            )
+            body.append(Slider(f"{painted.photo}: {first} | {second}", Picture(first, one), Picture(second, two)))
         body.append(
             PictureRow(
                 (
@@ -244,8 +242,12 @@ def _sweeps(found: Comparison) -> Section:
         )
     ]
     by_design = (
-        f"That {listed(blind)} cannot see contrast or brightness is a property of the architecture with reflection "
-        "padding, trained or not; it says nothing about which network learned better."
+        (
+            f"That {listed(blind)} cannot see contrast or brightness is a property of the architecture with reflection "
+            "padding, trained or not; it says nothing about which network learned better.",
+        )
+        if blind
+        else ()
     )
     moved = ", ".join(f"{label} {number_text(value)}" for label, value in largest.items())
     return Section(
@@ -270,7 +272,7 @@ def _sweeps(found: Comparison) -> Section:
             f"Means over {len(found.photos)} photos, squares of {found.size} px.",
             "Contrast, brightness and colour casts are not clipped to what a camera can store, because the "
             "invariance is one of the network and not of the file format.",
-            *([by_design] if blind else []),
+            *by_design,
         ),
     )
 

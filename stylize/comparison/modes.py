@@ -87,13 +87,12 @@ def modes(subjects: Sequence[Subject], photos: Tensor, ruler: Ruler) -> Modes:
     for subject in subjects:
         evaluated = subject.paint(photos)
         trained = _paint_in_training(subject.network, photos, size)
+        measured = ruler.content_and_style([trained, evaluated], photos)
         rows.append(
             ModesRow(
                 subject.label,
-                float(ruler.style(trained).mean()),
-                float(ruler.style(evaluated).mean()),
-                float(ruler.content(trained, photos).mean()),
-                float(ruler.content(evaluated, photos).mean()),
+                *(float(measured[mode][1].mean()) for mode in (0, 1)),
+                *(float(measured[mode][0].mean()) for mode in (0, 1)),
                 float(mean_change(trained, evaluated).mean()),
                 identity_with_instance_norm(subject.network, photos),
             )
@@ -189,15 +188,17 @@ def _better_mode(two_faced: Sequence[ModesRow], same: Sequence[ModesRow]) -> str
     numbers = f"{in_words(better[label])} against {in_words(reference.style_evaluation)}"
     if better[label] > SAME * reference.style_evaluation:
         return f"In its better mode, too, {label} is further from the style than {reference.label}: {numbers}."
-    return f"In its better mode {label} is as close to the style as {reference.label}, or closer: {numbers}."
+    word = "about as close to" if SAME * better[label] >= reference.style_evaluation else "closer to"
+    than = "as" if word.startswith("about") else "than"
+    return f"In its better mode {label} is {word} the style {than} {reference.label}: {numbers}."
 
 
 def _one_photo(label: str, identity: Identity) -> str:
     largest = in_words(identity.largest_before_clamp)
     if identity.largest_before_clamp <= VISIBLE:
         return (
-            f"In training mode with one photo {label} is instance norm with the same weights: no value differs by more"
-            f" than {largest} grey levels."
+            f"In training mode with one photo {label} is instance norm with the same weights: the largest"
+            f" difference of a value is {largest} grey levels."
         )
     return (
         f"In training mode with one photo {label} is not instance norm: values differ by up to {largest} grey levels."

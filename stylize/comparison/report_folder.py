@@ -190,6 +190,7 @@ def _write(
         write_json(temporary / NUMBERS, {"format": FORMAT, "version": 1, "files": list(report.files), **document})
         for name, (header, rows) in tables.items():
             write_csv(temporary / f"{name}.csv", header, rows)
+        check_output(folder, overwrite)  # Somebody else may have put something there meanwhile.
         try:
             if place.exists():
                 place.rename(before)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stylize.config import LossConfig
 from stylize.errors import InputError
-from stylize.losses import PerceptualLoss, StyleTargets, content_loss, gram_matrix, style_distance
+from stylize.losses import PerceptualLoss, StyleTargets, gram_matrix, style_distance
 from stylize.transformer import TransformerNet
 from stylize.vgg import VGG19
 
@@ -75,16 +75,24 @@ class Ruler:
                 parts.append(style_distance(grams, self.targets.grams, config))
         return torch.cat(parts)
 
-    def content(self, images: Tensor, photos: Tensor) -> Tensor:
-        """Return the relative content distance of each picture to its photo, (B,); 0 = the same."""
-        layer = self.loss.config.content_layer
-        parts = []
+    def content_and_style(self, pictures: Sequence[Tensor], photos: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return content distance to the photos and style distance to the painting, (B,) each, of some renderings.
+
+        Everything is measured in one pass of the loss network for each picture and one for each photo.
+
+        Args:
+            pictures: Renderings of the photos, (B, 3, H, W) each.
+            photos: (B, 3, H, W) in [0, 1].
+        """
+        chunk = chunk_of(photos)
+        rows: list[list[tuple[Tensor, Tensor]]] = [[] for _ in pictures]
         with torch.no_grad():
-            for part, photo in zip(images.split(chunk_of(images)), photos.split(chunk_of(images)), strict=True):
-                features = self.loss.loss_network(part, [layer])[layer]
-                target = self.loss.content_targets(photo)
-                parts.append(content_loss(features, target, self.targets.content_energy))
-        return torch.cat(parts)
+            for start in range(0, len(photos), chunk):
+                targets = self.loss.content_targets(photos[start : start + chunk])
+                for row, images in zip(rows, pictures, strict=True):
+                    terms = self.loss(images[start : start + chunk], targets, self.targets)
+                    row.append((terms.content, terms.style))
+        return [(torch.cat([content for content, _ in row]), torch.cat([style for _, style in row])) for row in rows]
 
 
 def mean_change(first: Tensor, second: Tensor) -> Tensor:

@@ -438,7 +438,7 @@ def _survival(found: Comparison) -> Section:
                 BarSeries(title, [getattr(layer, stage).between_share for layer in network.layers])
                 for title, stage in stages
             ],
-            y_label="share of the variance between photos",
+            y_label="share between photos",
             x_label="layer, in order of depth",
         )
         means = {

@@ -1,6 +1,6 @@
 """The headline figure and the table of README from the numbers of the published study, ``examples/norm-study``.
 
-    python benchmarks/norm_study.py       writes examples/norm-study/headline.svg
+    python benchmarks/norm_study.py       writes examples/results/norm-study.svg
 
 The study itself is made by ``stylize compare --train``; its command stands in the report.
 """
@@ -20,7 +20,7 @@ from stylize.comparison.charts import Series, panels
 
 FOLDER = record.ROOT / "examples" / "norm-study"
 NUMBERS = FOLDER / "results.json"
-HEADLINE = FOLDER / "headline.svg"
+HEADLINE = record.ROOT / "examples" / "results" / "norm-study.svg"
 
 
 def read_numbers() -> dict[str, Any]:

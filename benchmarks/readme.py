@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import record
+from benchmarks import norm_study, record
 from stylize.checkpoints import WeightsFile
 from stylize.errors import InputError
 from stylize.resources import examples_directory
@@ -94,7 +94,8 @@ def numbers() -> str:
 
 def filled(text: str) -> str:
     """Return README with its tables made anew."""
-    for name, made in (("norms", norms_table()), ("numbers", numbers())):
+    study = norm_study.table(norm_study.read_numbers())
+    for name, made in (("norms", norms_table()), ("study", study), ("numbers", numbers())):
         pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
         if len(pattern.findall(text)) != 1:
             raise InputError(f"README.md needs the comments {name}:begin and {name}:end once each")
@@ -139,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise SystemExit("README.md does not show the current results; run python benchmarks/readme.py")
         return
     draw_pictures()
+    norm_study.main()
     record.write_text(README, after)
     print(json.dumps({"written": [str(README), str(PICTURES)]}))
 

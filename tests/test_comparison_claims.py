@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -450,3 +451,19 @@ def test_the_sentence_of_the_headline_agrees_with_its_verdict(instance, batch):
     assert (claim.verdict == REPRODUCED) == (instance < batch and abs(instance / batch - 1) > SMALLEST_NOISE)
     assert ("in every run" in claim.sentence) == (instance < batch)
     assert f"instance {instance:.2f}, batch {batch:.2f}" in claim.sentence
+
+
+def saturated(norm: str, rate: float = RATE) -> RunResult:
+    """Return a finished run whose pictures are as far from the style as the photos."""
+    found = run(norm, 10.0, rate=rate)
+    return replace(found, photo_style=found.curve[-1].style)
+
+
+@pytest.mark.parametrize(("norm", "key"), [("weight", "weight-norm"), ("none", "normalisation-is-needed")])
+def test_a_network_that_learned_nothing_decides_nothing(norm, key):
+    others = [run("instance", 1.0), run("batch", 2.0)]
+    claim = decide(key, [*others, saturated(norm)])
+    assert claim.verdict == UNDECIDED
+    assert claim.sentence.startswith(f"{norm} learned nothing at a learning rate of {RATE:g}")
+    # With rates of its own the norm had its chance.
+    assert decide(key, [*others, saturated(norm), saturated(norm, RATE / 4)]).verdict != UNDECIDED

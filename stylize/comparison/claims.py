@@ -19,6 +19,9 @@ NOT_REPRODUCED = "not reproduced"
 UNDECIDED = "undecided"
 NOT_TESTED = "not tested"
 
+LEARNED = 0.5
+"""A network whose style distance is above this share of the untouched photos' learned nothing."""
+
 SMALLEST_NOISE = 0.02
 """Differences below this share are never called differences: one seed more would move them."""
 
@@ -280,12 +283,29 @@ def _diverged(evidence: Evidence, norm: str, other: str) -> str | None:
     return f"{count} of {norm} diverged; {other} norm ends at a held-out loss of {_factor(loss)}."
 
 
+def _unlearned(evidence: Evidence, norm: str) -> str | None:
+    """Say that the networks of a norm ended hardly closer to the style than the photos are: saturated, not trained.
+
+    Such runs tell about a learning rate, not about a norm, unless each norm was given its own.
+    """
+    runs = [run for run in select(evidence.results, evidence.painting, norm, evidence.rates) if run.final is not None]
+    tried = {run.learning_rate for run in evidence.results if run.norm == norm}
+    if len(tried) > 1 or not runs or any(run.final.style < LEARNED * run.photo_style for run in runs if run.final):
+        return None
+    return (
+        f"{norm} learned nothing at a learning rate of {runs[0].learning_rate:g}: its pictures are hardly closer to "
+        "the style than the photos are. --tune-lr gives each norm a rate of its own."
+    )
+
+
 def _weight_norm(evidence: Evidence) -> Claim:
     key = "weight-norm"
     claim = "Weight norm does better than instance norm."
     source = "asked in issue threads; Salimans and Kingma 2016 did not test stylization"
     if diverged := _diverged(evidence, "weight", "instance"):
         return Claim(key, claim, source, NOT_REPRODUCED, diverged)
+    if unlearned := _unlearned(evidence, "weight"):
+        return Claim(key, claim, source, UNDECIDED, unlearned)
     said, value, instance = _against_both(evidence, "weight"), evidence.total("weight"), evidence.total("instance")
     if said is None or value is None or instance is None:
         return _missing(key, claim, source)
@@ -384,6 +404,8 @@ def _without(evidence: Evidence) -> Claim:
     source = "folklore; the initial weights and the learning rate are made fair here"
     if diverged := _diverged(evidence, "none", "batch"):
         return Claim(key, claim, source, REPRODUCED, diverged)
+    if unlearned := _unlearned(evidence, "none"):
+        return Claim(key, claim, source, UNDECIDED, unlearned)
     said, value, batch = _against_both(evidence, "none"), evidence.total("none"), evidence.total("batch")
     if said is None or value is None or batch is None:
         return _missing(key, claim, source)

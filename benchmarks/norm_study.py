@@ -57,11 +57,13 @@ def table(numbers: dict[str, Any]) -> str:
     header = ["norm", "seeds", "rate", "loss", "of instance", "style distance", "loss, batch statistics", "contrast"]
     claims = [[claim["claim"], claim["verdict"], claim["sentence"]] for claim in training["claims"]]
     study, facts = training["study"], numbers["facts"]
+    minutes = sum(run["seconds"] for run in training["runs"]) / 60
     note = (
         f"{first}, {study['steps']} steps of {study['batch_size']} crops of {study['image_size']} px, held-out photos, "
         "as the network is applied: median, and range over seeds. `norm@place`: that norm there and the other one "
         "elsewhere. Contrast: change of the result in grey levels when the photo's contrast is halved. Seeds alone "
-        f"change a loss by up to {100 * training['noise']:.0f} %. Made by `{facts['command']}`, {facts['date']}, "
+        f"change a loss by up to {100 * training['noise']:.0f} %. {len(training['runs'])} "
+        f"networks, {minutes:.0f} minutes of training. Made by `{facts['command']}`, {facts['date']}, "
         f"{facts['processor']}, {facts['versions']}."
     )
     return "\n\n".join(

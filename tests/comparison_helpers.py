@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from stylize.comparison.batch_mates import BatchMates, MatesRow
-from stylize.comparison.claims import Evidence, judge
+from stylize.comparison.claims import judge
 from stylize.comparison.cost import Cost, Halves, Pass
+from stylize.comparison.evidence import Evidence
 from stylize.comparison.experiments import Point, RunResult
 from stylize.comparison.frozen_statistics import FrozenStatistics, Outcome, Variant
 from stylize.comparison.inference import Comparison, Painted

@@ -34,7 +34,10 @@ SMALL = (
     "--quick --norm instance --norm batch --seeds 1 --steps 6 --batch-size 2 --image-size 32 --style-size 32 "
     "--device cpu"
 ).split()
-"""Options of a study of six short runs."""
+"""Options of a study of eight short runs: two to choose each norm's learning rate, and four controls."""
+
+FIRST = "painting-instance-seed0-rate0.0005"
+"""Name of its first run."""
 
 IN_A_PROCESS = """
 import sys, time
@@ -326,16 +329,19 @@ def bad(tmp_path_factory) -> Path:
 PAIR = ["--style", "{here}/instance.safetensors", "--style", "{here}/batch.safetensors"]
 BAD_ARGUMENTS = [
     # networks
-    (["{photo}", "--norm", "instance"], "only instance norm is given; give --norm twice, or --style with"),
+    (["{photo}", "--norm", "instance"], "only one with instance norm is given; give --norm twice, or --style with"),
     (["{photo}", "--norm", "layer"], "is not shipped with layer norm, only with instance, batch; to make it: st"),
     (["{photo}", "--norm", "layer"], ".jpg PHOTOS --norm layer"),
     (["{photo}", "--norm", "instanse"], "unknown normalisation 'instanse'; did you mean 'instance'?"),
     (["{photo}", "--style", "stary-night"], "unknown style 'stary-night'; did you mean 'starry-night'?"),
     (["{photo}", "--preset", "johnson"], "is not shipped with preset 'johnson', only fast; to make it: stylize"),
     (["{photo}", *PAIR, "--preset", "johnson"], "the file holds its architecture"),
-    (["{photo}", *PAIR[:2]], "a comparison needs two networks or more, and only instance norm is given"),
-    (["{photo}", *PAIR[:2], *PAIR[:2]], "a comparison needs two networks or more, and only instance norm is"),
-    (["{photo}", *PAIR[:2], "--style", "{here}/../{name}/instance.safetensors"], "only instance norm is given"),
+    (["{photo}", *PAIR[:2]], "a comparison needs two networks or more, and only one with instance norm is given"),
+    (["{photo}", *PAIR[:2], *PAIR[:2]], "a comparison needs two networks or more, and only one with instance norm is"),
+    (
+        ["{photo}", *PAIR[:2], "--style", "{here}/../{name}/instance.safetensors"],
+        "only one with instance norm is given",
+    ),
     (["{photo}", *PAIR, "--norm", "layer"], "none of these networks has layer norm; they have instance, batch"),
     (["{photo}", *PAIR, "--norm", "batch"], "only one with batch norm is given; give --norm twice"),
     (["{photo}", *PAIR[:2], "--style", "{bad}/other.safetensors"], "were trained on different paintings"),
@@ -432,7 +438,7 @@ experiments.estimate = lambda study: 60.0
 def stopped(material, tmp_path_factory) -> Iterator[tuple[Path, str, int]]:
     """A study that was stopped by Ctrl-C in its first run: its folder, what it said, and its exit status."""
     folder = tmp_path_factory.mktemp("stopped")
-    log = folder / "compare-painting.runs" / "painting-instance-seed0.run" / "log.jsonl"
+    log = folder / "compare-painting.runs" / f"{FIRST}.run" / "log.jsonl"
     arguments = ["--train", material / "painting.png", material / "photos", *SMALL]
     until = time.monotonic() + 500
     with process(SLOW, material, *arguments, cwd=folder) as running:
@@ -452,9 +458,9 @@ def test_ctrl_c_in_a_study_saves_it_and_says_how_to_go_on(stopped):
     assert status == 1, stderr
     assert "Traceback" not in stderr and "--resume" not in stderr
     first, estimate, step, last = stderr.splitlines()
-    assert first == "6 runs of 6 steps on painting: instance, batch; kept in compare-painting.runs"
+    assert first == "8 runs of 6 steps on painting: instance, batch; kept in compare-painting.runs"
     assert estimate == "about 60 s of training are left on this machine; Ctrl-C saves"
-    assert step.startswith("run 1/6: painting-instance-seed0, style ") and step.endswith(" left")
+    assert step.startswith(f"run 1/8: {FIRST}, style ") and step.endswith(" left")
     assert last == "Error: stopped and saved in compare-painting.runs; the same command continues"
     assert {path.name for path in folder.iterdir()} == {"compare-painting.runs"}
     assert not list(folder.rglob("*.tmp"))
@@ -467,25 +473,25 @@ def test_the_same_command_continues_and_ends_in_a_report(stopped, material, tiny
     shutil.copytree(stopped[0], tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     runs = tmp_path / "here" / "compare-painting.runs"
-    before = logged_steps(runs / "painting-instance-seed0.safetensors")
+    before = logged_steps(runs / f"{FIRST}.safetensors")
     assert 2 <= len(before) < 6
     arguments = ["--train", material / "painting.png", material / "photos", *SMALL]
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
     lines = result.stderr.splitlines()
-    assert lines[0].startswith("6 runs of 6 steps on painting: instance, batch; kept in")
+    assert lines[0].startswith("8 runs of 6 steps on painting: instance, batch; kept in")
     assert lines[-1] == "measuring the finished networks"
-    assert [line.split(":")[0] for line in lines if line.startswith("run ")] == [f"run {n}/6" for n in range(1, 7)]
+    assert [line.split(":")[0] for line in lines if line.startswith("run ")] == [f"run {n}/8" for n in range(1, 9)]
     assert "\r" not in result.stderr
     # Not from the start: the steps that were saved were taken over.
-    assert logged_steps(runs / "painting-instance-seed0.safetensors") == [1, 2, 3, 4, 5, 6]
-    log = (runs / "painting-instance-seed0.run" / "log.jsonl").read_text(encoding="utf-8")
+    assert logged_steps(runs / f"{FIRST}.safetensors") == [1, 2, 3, 4, 5, 6]
+    log = (runs / f"{FIRST}.run" / "log.jsonl").read_text(encoding="utf-8")
     assert log.count('"config"') == 1
     *verdict, wrote = result.stdout.splitlines()
     assert verdict[0].startswith("Instance norm's held-out loss is the lower one in ")
     assert wrote == "wrote compare-painting/index.html; open it in a browser"
     document = json.loads(Path("compare-painting/results.json").read_text(encoding="utf-8"))
-    assert len(document["training"]["runs"]) == 6
+    assert len(document["training"]["runs"]) == 8
     assert document["facts"]["seeds"] == "0"
     for path in Path("compare-painting").iterdir():
         assert str(material).encode() not in path.read_bytes(), path

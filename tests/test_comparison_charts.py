@@ -12,16 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stylize.comparison import charts
+from stylize.comparison.chart_styles import NORM_STYLES, PLACES, SOLID, NormStyle, norm_style
 from stylize.comparison.charts import (
-    NORM_STYLES,
-    PLACES,
     Bar,
     BarSeries,
     Series,
     bars,
     grouped_bars,
     lines,
-    norm_style,
     panels,
 )
 from stylize.comparison.cube import AVERAGING, CHANNELS, PHOTOS, cube_alt, cube_figure
@@ -312,7 +310,7 @@ def test_any_name_has_a_look_that_shows_on_white_and_stays(name):
 
 
 def test_the_look_of_an_unknown_name_follows_from_the_name_alone():
-    assert norm_style("switchable") == charts.NormStyle("#56B4E9", "P", charts.SOLID)
+    assert norm_style("switchable") == NormStyle("#56B4E9", "P", SOLID)
 
 
 def members(norm: str) -> set[tuple[int, int]]:

@@ -10,17 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylize.comparison.claims import (
-    NOT_REPRODUCED,
-    NOT_TESTED,
-    REPRODUCED,
-    SMALLEST_NOISE,
-    UNDECIDED,
-    Claim,
-    Evidence,
-    gate_ends,
-    judge,
-)
+from stylize.comparison.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED, Claim, gate_ends, judge
+from stylize.comparison.evidence import SMALLEST_NOISE, Evidence
 from stylize.comparison.experiments import Point, RunResult
 from stylize.comparison.plan import FULL_NORMS
 

@@ -18,18 +18,19 @@ import torch
 
 from stylize.checkpoints import load_network, read_weights_file
 from stylize.comparison import inference
-from stylize.comparison.inference import PROBES, Comparison, choose_networks, compare
+from stylize.comparison.inference import PROBES, Comparison, compare
 from stylize.comparison.inference_sections import (
     fairness,
     inference_sections,
-    inference_tables,
     inference_verdict,
-    lead,
 )
-from stylize.comparison.photo_changes import VISIBLE, in_words
+from stylize.comparison.inference_tables import inference_tables
+from stylize.comparison.networks import choose_networks
+from stylize.comparison.photo_changes import VISIBLE
 from stylize.comparison.report_folder import write_comparison
 from stylize.comparison.subject import Subject
 from stylize.comparison.tables import number_text
+from stylize.comparison.wording import in_words, lead
 from stylize.data import load_square
 from stylize.errors import InputError, WeightsError
 from tests.comparison_helpers import (

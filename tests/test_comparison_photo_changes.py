@@ -11,17 +11,14 @@ from stylize.comparison.photo_changes import (
     CHANGES,
     brighten,
     brightness,
-    capital,
     change_brightness,
     change_colour,
     change_gamma,
     darken,
     darkest_and_brightest,
-    in_words,
-    levels_of,
-    listed,
     variation,
 )
+from stylize.comparison.wording import capital, in_words, levels_of, listed
 
 
 def photos(count: int = 2, side: int = 6, seed: int = 0) -> torch.Tensor:

@@ -104,19 +104,11 @@ def command(ctx: click.Context, paths: tuple[Path, ...], train: bool, **given: A
 
 def _compare(photos: tuple[Path, ...], given: dict[str, Any]) -> None:
     """Compare trained networks."""
-    style = given["style"]
     # What can be checked without torch comes before its import.
-    from stylize.zoo import is_path, style_name
+    from stylize.comparison.networks import choose_networks
+    from stylize.zoo import style_name
 
-    named = len(style) == 1 and not is_path(style[0])
-    wanted = (given["norms"] or ("instance", "batch")) if named else (None,) * len(style)
-    files = style * len(wanted) if named else style
-    weights = [resolve_weights(one, norm, given["preset"]) for one, norm in zip(files, wanted, strict=True)]
-    if len({weights_file.path.resolve() for weights_file in weights}) < 2:
-        raise InputError(
-            f"a comparison needs two networks or more, and only {weights[0].architecture.norm} norm is given; give "
-            "--norm twice, or --style with several weights files"
-        )
+    weights = choose_networks(given["style"], given["norms"], given["preset"])
     missing = [photo for photo in photos if not photo.is_file()]
     if missing:
         kind = "is a folder; give photos one by one" if missing[0].is_dir() else "not found"
@@ -149,7 +141,7 @@ def _compare(photos: tuple[Path, ...], given: dict[str, Any]) -> None:
     try:
         found = compare(
             photos,
-            style=style,
+            style=given["style"],
             norms=given["norms"],
             preset=given["preset"],
             painting=given["painting"],

@@ -13,17 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stylize.comparison.photo_changes import (
-    VISIBLE,
-    brighten,
-    brightness,
-    capital,
-    darken,
-    darkest_and_brightest,
-    levels_of,
-    listed,
-)
+from stylize.comparison.photo_changes import VISIBLE, brighten, brightness, darken, darkest_and_brightest
 from stylize.comparison.subject import Subject, mean_change
+from stylize.comparison.wording import capital, levels_of, listed
 from stylize.errors import InputError
 from stylize.norms import batch_statistics
 

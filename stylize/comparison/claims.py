@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stylize.comparison.experiments import Point, RunResult
-from stylize.comparison.summaries import NormSummary, final_range, select, summarise
+from stylize.comparison.evidence import SMALLEST_NOISE, Evidence
+from stylize.comparison.summaries import select
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -21,9 +21,6 @@ NOT_TESTED = "not tested"
 
 LEARNED = 0.5
 """A network whose style distance is above this share of the untouched photos' learned nothing."""
-
-SMALLEST_NOISE = 0.02
-"""Differences below this share are never called differences: one seed more would move them."""
 
 
 @dataclass(frozen=True)
@@ -43,60 +40,6 @@ class Claim:
     source: str
     verdict: str
     sentence: str
-
-
-class Evidence:
-    """The runs of a study, as the claims ask for them.
-
-    Args:
-        results: All runs.
-        rates: The learning rate of each norm.
-        painting: The painting that has all the runs; the first.
-    """
-
-    def __init__(self, results: Sequence[RunResult], rates: Mapping[str, float], painting: str) -> None:
-        self.results = list(results)
-        self.rates = dict(rates)
-        self.painting = painting
-        self.summaries = {(one.painting, one.norm): one for one in summarise(results, rates)}
-        self.noise = self._noise()
-
-    def _noise(self) -> float:
-        """Return the share by which the loss of one norm differs between seeds, the largest found."""
-        shares = [
-            (one.total.high - one.total.low) / one.total.median for one in self.summaries.values() if one.seeds > 1
-        ]
-        return max([SMALLEST_NOISE, *shares])
-
-    def summary(self, norm: str, painting: str | None = None) -> NormSummary | None:
-        """Return the summary of a norm with at least one finished run, or None."""
-        found = self.summaries.get((painting or self.painting, norm))
-        return found if found is not None and found.seeds else None
-
-    def value(
-        self, norm: str, read: Callable[[Point], float], preparation: str = "none", limit: int | None = None
-    ) -> float | None:
-        """Return the median over finished runs of a number of their last measurement, or None without any."""
-        runs = select(self.results, self.painting, norm, self.rates, preparation, limit)
-        found = final_range(runs, read).median
-        return None if math.isnan(found) else found
-
-    def total(self, norm: str, preparation: str = "none", limit: int | None = None) -> float | None:
-        """Return the held-out loss of a norm as it is applied."""
-        return self.value(norm, lambda point: point.total, preparation, limit)
-
-    def first_seed(self, norm: str, preparation: str = "none", limit: int | None = None) -> float | None:
-        """Return the held-out loss of the run with seed 0, against which the controls, of that seed too, are held."""
-        runs = [run for run in self.results if run.seed == 0]
-        found = final_range(
-            select(runs, self.painting, norm, self.rates, preparation, limit), lambda point: point.total
-        ).median
-        return None if math.isnan(found) else found
-
-    def compare(self, first: float, second: float) -> int:
-        """Return -1 where ``first`` is lower by more than the noise between seeds, 1 where it is higher, else 0."""
-        share = first / second - 1
-        return 0 if abs(share) <= self.noise else (-1 if share < 0 else 1)
 
 
 def judge(evidence: Evidence) -> list[Claim]:
@@ -298,19 +241,40 @@ def _unlearned(evidence: Evidence, norm: str) -> str | None:
     )
 
 
-def _weight_norm(evidence: Evidence) -> Claim:
-    key = "weight-norm"
-    claim = "Weight norm does better than instance norm."
-    source = "asked in issue threads; Salimans and Kingma 2016 did not test stylization"
-    if diverged := _diverged(evidence, "weight", "instance"):
-        return Claim(key, claim, source, NOT_REPRODUCED, diverged)
-    if unlearned := _unlearned(evidence, "weight"):
+def _held_against(
+    evidence: Evidence, key: str, claim: str, source: str, norm: str, other: str, verdicts: Mapping[int, str]
+) -> Claim:
+    """Decide a claim by how the loss of a norm compares with that of another.
+
+    Args:
+        evidence: The runs.
+        key: Of the claim, as the following two.
+        claim: What is said.
+        source: Who says it.
+        norm: The norm that the claim is about; all runs diverged counts as a higher loss.
+        other: The norm it is held against.
+        verdicts: Verdict for a loss that is lower (-1), the same within the noise (0), or higher (1).
+    """
+    if diverged := _diverged(evidence, norm, other):
+        return Claim(key, claim, source, verdicts[1], diverged)
+    if unlearned := _unlearned(evidence, norm):
         return Claim(key, claim, source, UNDECIDED, unlearned)
-    said, value, instance = _against_both(evidence, "weight"), evidence.total("weight"), evidence.total("instance")
-    if said is None or value is None or instance is None:
+    said, value, reference = _against_both(evidence, norm), evidence.total(norm), evidence.total(other)
+    if said is None or value is None or reference is None:
         return _missing(key, claim, source)
-    verdict = {-1: REPRODUCED, 0: UNDECIDED, 1: NOT_REPRODUCED}[evidence.compare(value, instance)]
-    return Claim(key, claim, source, verdict, f"Held-out loss: {said}.")
+    return Claim(key, claim, source, verdicts[evidence.compare(value, reference)], f"Held-out loss: {said}.")
+
+
+def _weight_norm(evidence: Evidence) -> Claim:
+    return _held_against(
+        evidence,
+        "weight-norm",
+        "Weight norm does better than instance norm.",
+        "asked in issue threads; Salimans and Kingma 2016 did not test stylization",
+        "weight",
+        "instance",
+        {-1: REPRODUCED, 0: UNDECIDED, 1: NOT_REPRODUCED},
+    )
 
 
 def _combination(evidence: Evidence) -> Claim:
@@ -399,15 +363,12 @@ def _more_photos(evidence: Evidence) -> Claim:
 
 
 def _without(evidence: Evidence) -> Claim:
-    key = "normalisation-is-needed"
-    claim = "Without any normalisation the network cannot be trained to a comparable loss."
-    source = "folklore; the initial weights and the learning rate are made fair here"
-    if diverged := _diverged(evidence, "none", "batch"):
-        return Claim(key, claim, source, REPRODUCED, diverged)
-    if unlearned := _unlearned(evidence, "none"):
-        return Claim(key, claim, source, UNDECIDED, unlearned)
-    said, value, batch = _against_both(evidence, "none"), evidence.total("none"), evidence.total("batch")
-    if said is None or value is None or batch is None:
-        return _missing(key, claim, source)
-    verdict = {-1: NOT_REPRODUCED, 0: NOT_REPRODUCED, 1: REPRODUCED}[evidence.compare(value, batch)]
-    return Claim(key, claim, source, verdict, f"Held-out loss: {said}.")
+    return _held_against(
+        evidence,
+        "normalisation-is-needed",
+        "Without any normalisation the network cannot be trained to a comparable loss.",
+        "folklore; the initial weights and the learning rate are made fair here",
+        "none",
+        "batch",
+        {-1: NOT_REPRODUCED, 0: NOT_REPRODUCED, 1: REPRODUCED},
+    )

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
-from stylize.comparison.photo_changes import listed
 from stylize.comparison.subject import Subject
+from stylize.comparison.wording import listed
 from stylize.config import TransformerConfig
 from stylize.errors import InputError
 from stylize.norms import BatchNorm, FollowsConvolution, make_norm

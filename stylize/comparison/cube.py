@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stylize.comparison.charts import INK, MUTED, chart_settings, figure_svg, norm_style, shaded
+from stylize.comparison.chart_styles import INK, MUTED, chart_settings, norm_style, shaded
+from stylize.comparison.charts import figure_svg
 from stylize.errors import InputError, unknown_name
 
 if TYPE_CHECKING:

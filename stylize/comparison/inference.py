@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stylize.checkpoints import WeightsFile, load_network
 from stylize.comparison import batch_mates, cost, frozen_statistics, limits, modes, survival, sweeps
+from stylize.comparison.networks import choose_networks
 from stylize.comparison.subject import Ruler, Subject
 from stylize.config import IMAGE_SIZE_MINIMUM, NORM_NAMES, STYLE_SIZE_MINIMUM, LossConfig
 from stylize.data import load_square
@@ -27,9 +28,8 @@ from stylize.paintings import load_painting
 from stylize.provenance import shown_path
 from stylize.transformer import TransformerNet
 from stylize.vgg import LAYERS, check_layers, load_loss_network
-from stylize.zoo import example_photos, painting_of, resolve_weights, style_name
+from stylize.zoo import example_photos, painting_of, style_name
 
-DEFAULT_NORMS = ("instance", "batch")
 PICTURE_SIZE = 512
 PROBE_SIZE = 256
 """Side in pixels of the squares that are measured."""
@@ -115,52 +115,6 @@ PROBES = (
     "cost",
 )
 """The steps of a comparison, in order."""
-
-
-def choose_networks(
-    styles: Sequence[str | os.PathLike[str]], norms: Sequence[str], preset: str | None = None
-) -> list[WeightsFile]:
-    """Return the weights files of a comparison.
-
-    Args:
-        styles: One name of a shipped style, or one or more weights files.
-        norms: Normalisations; of a shipped style those to compare (none = instance and batch), of weights files those
-            to take.
-        preset: Architecture of a shipped style.
-
-    Raises:
-        InputError: Fewer than two networks, or networks of different paintings.
-    """
-    from stylize.zoo import is_path
-
-    if len(styles) == 1 and not is_path(styles[0]):
-        wanted = list(dict.fromkeys(norms)) or list(DEFAULT_NORMS)
-        chosen = [resolve_weights(styles[0], norm, preset) for norm in wanted]
-    else:
-        files = [resolve_weights(style, preset=preset) for style in styles]
-        chosen = [weights for weights in files if not norms or weights.architecture.norm in norms]
-        if not chosen:
-            known = ", ".join(dict.fromkeys(weights.architecture.norm for weights in files))
-            raise InputError(f"none of these networks has {' or '.join(norms)} norm; they have {known}")
-    # A file that is given twice is one network.
-    chosen = list({weights.path.resolve(): weights for weights in chosen}.values())
-    if len(chosen) < 2:
-        raise InputError(
-            f"a comparison needs two networks or more, and only one with {chosen[0].architecture.norm} norm is given; "
-            "give --norm twice, or --style with several weights files"
-        )
-    paintings = {_painting_digest(weights) for weights in chosen} - {None}
-    if len(paintings) > 1:
-        names = ", ".join(str(weights.path) for weights in chosen)
-        raise InputError(
-            f"these networks were trained on different paintings, which no norm can be blamed for: {names}"
-        )
-    return chosen
-
-
-def _painting_digest(weights: WeightsFile) -> str | None:
-    painting = weights.metadata.get("painting")
-    return str(painting.get("sha256")) if isinstance(painting, dict) and painting.get("sha256") else None
 
 
 def compare(

@@ -19,19 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stylize.comparison.photo_changes import (
-    CHANGES,
-    VISIBLE,
-    brighten,
-    brightness,
-    capital,
-    darken,
-    in_words,
-    levels_of,
-    listed,
-    variation,
-)
+from stylize.comparison.photo_changes import CHANGES, VISIBLE, brighten, brightness, darken, variation
 from stylize.comparison.subject import Subject, mean_change
+from stylize.comparison.wording import capital, in_words, levels_of, listed
 from stylize.errors import InputError
 
 NOISES = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from stylize.comparison.photo_changes import VISIBLE, capital, in_words, listed
+from stylize.comparison.photo_changes import VISIBLE
 from stylize.comparison.subject import CHUNK, Ruler, Subject, mean_change
+from stylize.comparison.wording import capital, in_words, listed
 from stylize.norms import BatchNorm, batch_statistics
 from stylize.transformer import TransformerNet
 

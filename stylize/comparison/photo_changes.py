@@ -7,7 +7,7 @@ either. Gamma maps [0, 1] to itself and needs no clip.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -103,32 +103,6 @@ def variation(pictures: Tensor) -> Tensor:
     whatever the colour.
     """
     return 255 * pictures.flatten(2).std(2, correction=0).mean(1)
-
-
-def in_words(value: float) -> str:
-    """Write a number, 0 or more, that may be all but zero, for a sentence: 0, under 0.001, 0.009, 12.3, 240."""
-    if 0 < value < 0.001:
-        return "under 0.001"
-    if value < 0.1:
-        return f"{value:.2g}"
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """Write names as a sentence does: ``a``, ``a and b``, ``a, b and c``."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def levels_of(values: Mapping[str, float]) -> str:
-    """Write grey levels by network for a sentence: ``0.009 grey levels (instance) and 35.5 (batch)``."""
-    unit = iter([" grey levels"])
-    return listed(f"{in_words(value)}{next(unit, '')} ({label})" for label, value in values.items())
-
-
-def capital(text: str) -> str:
-    """Begin a sentence, whatever it begins with."""
-    return text[:1].upper() + text[1:]
 
 
 def darkest_and_brightest(photos: Tensor, count: int) -> tuple[Tensor, Tensor]:

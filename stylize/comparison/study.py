@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from stylize.checkpoints import load_network
-from stylize.comparison.claims import Claim, Evidence, judge
+from stylize.comparison.claims import Claim, judge
+from stylize.comparison.evidence import Evidence
 from stylize.comparison.experiments import RunResult, best_rates, weights_of
 from stylize.comparison.optimum import Optimum, measure_optimum
 from stylize.comparison.plan import MAIN_NORMS, Study, chosen_rates, planned_runs

@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 
 from stylize.comparison.charts import Bar, BarSeries, Series, bars, grouped_bars, lines, panels
-from stylize.comparison.claims import NOT_REPRODUCED, NOT_TESTED, Evidence, gate_ends
+from stylize.comparison.claims import NOT_REPRODUCED, NOT_TESTED, gate_ends
+from stylize.comparison.evidence import Evidence
 from stylize.comparison.experiments import Point
 from stylize.comparison.optimum import finding as optimum_finding
-from stylize.comparison.photo_changes import capital, listed
 from stylize.comparison.report import Figure, Picture, PictureRow, Section, Table
 from stylize.comparison.study import StudyOutcome
 from stylize.comparison.summaries import NormSummary, Range, curve_range, select
 from stylize.comparison.tables import number_text
+from stylize.comparison.wording import capital, listed
 
 CONTROL_NAMES = {
     "none": "as they are",

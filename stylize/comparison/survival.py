@@ -31,8 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from stylize.comparison.photo_changes import listed
 from stylize.comparison.subject import CHUNK, Subject
+from stylize.comparison.wording import listed
 from stylize.errors import InputError
 from stylize.preparation import luminance
 from stylize.transformer import NormPlace, TransformerNet

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from stylize.comparison.photo_changes import CHANGES, VISIBLE, Change, capital, in_words, levels_of, listed, variation
+from stylize.comparison.photo_changes import CHANGES, VISIBLE, Change, variation
 from stylize.comparison.subject import Ruler, Subject, mean_change, spread
+from stylize.comparison.wording import capital, in_words, levels_of, listed
 from stylize.norms import InstanceNorm
 
 SAME = 1.1

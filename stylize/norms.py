@@ -291,10 +291,15 @@ class WeightNorm(FollowsConvolution):
     def _filter_norms(self) -> Tensor:
         return self.convolution.weight.flatten(1).norm(dim=1).clamp_min(self.epsilon)
 
-    def transform(self, features: Tensor) -> Tensor:
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Return what the output of the convolution is multiplied by and what is added: (C,) each."""
         scale, shift = self.weight / self._filter_norms(), self.bias
         if self.convolution.bias is not None:
             shift = shift - scale * self.convolution.bias
+        return scale, shift
+
+    def transform(self, features: Tensor) -> Tensor:
+        scale, shift = self.scale_and_shift()
         wide = at_least_float32(features)
         return torch.addcmul(shift[:, None, None], wide, scale[:, None, None]).to(features.dtype)
 

@@ -57,6 +57,16 @@ def mirrored_indices(length: int, target: int, device: torch.device) -> Tensor:
     return torch.minimum(positions, period - positions)
 
 
+def padded_size(config: TransformerConfig, height: int, width: int) -> tuple[int, int]:
+    """Return the size, in pixels, to which a network continues a picture: one that its strides divide."""
+    step = config.reduction
+    kernels = (config.first_kernel, config.last_kernel)
+    # Reflection by k // 2 needs more than k // 2 positions at the resolution of the first and last convolution.
+    smallest = max(MINIMUM_TRUNK * step, (max(kernels) // 2 + 1) * config.space_to_depth)
+    height, width = (max(-(-side // step) * step, -(-smallest // step) * step) for side in (height, width))
+    return height, width
+
+
 class Conv(nn.Module):
     """Convolution with reflection padding: (B, C_in, H, W) -> (B, C_out, ceil(H / stride), ceil(W / stride))."""
 
@@ -256,11 +266,7 @@ class TransformerNet(nn.Module):
 
     def _pad(self, images: Tensor) -> Tensor:
         """Continue pictures by reflection at the right and bottom, to a size that the network's strides divide."""
-        step = self.config.reduction
-        kernels = (self.config.first_kernel, self.config.last_kernel)
-        # Reflection by k // 2 needs more than k // 2 positions at the resolution of the first and last convolution.
-        smallest = max(MINIMUM_TRUNK * step, (max(kernels) // 2 + 1) * self.config.space_to_depth)
-        height, width = (max(-(-side // step) * step, -(-smallest // step) * step) for side in images.shape[-2:])
+        height, width = padded_size(self.config, *images.shape[-2:])
         if height != images.shape[-2]:
             images = images[:, :, mirrored_indices(images.shape[-2], height, images.device)]
         if width != images.shape[-1]:

@@ -47,6 +47,11 @@ class AppliedNorm:
         """C of the features (B, C, H, W)."""
         return self.shift.shape[0]
 
+    def to(self, device: torch.device | str) -> AppliedNorm:
+        """Return the same on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("fixed", "scale", "shift")}
+        return replace(self, **moved)
+
     @property
     def needs_statistics(self) -> bool:
         """Whether it depends on the photo: on means and variances that are known only when all of it was seen."""
@@ -64,19 +69,30 @@ class AppliedNorm:
         group_variance = variances.mean(2, keepdim=True) + (means - group_mean).square().mean(2, keepdim=True)
         return group_mean.expand_as(means).flatten(1), group_variance.expand_as(variances).flatten(1)
 
-    def coefficients(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def ignores_constants(self) -> bool:
+        """Whether a constant added to a channel changes nothing, as for instance norm: its own mean takes it away."""
+        return self.groups == self.channels and not bool((self.fixed != 0).any())
+
+    def coefficients(self, mean: Tensor, variance: Tensor, centre: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the scale and the shift of every channel.
+
+        A flat channel has a variance near 0, and a scale of up to 1 / sqrt(epsilon), some hundreds: then a x and b are
+        large and nearly cancel. With ``centre``, a value near the mean, what remains of x is small, and b too.
 
         Args:
             mean: (B, C) of the features of each channel.
             variance: (B, C), divided by the number of positions.
+            centre: (B, C), what is subtracted from the features before they are scaled; None is 0.
 
         Returns:
-            a and b, (B, C) each: the layer computes a x + b.
+            a and b, (B, C) each: the layer computes a (x - centre) + b.
         """
-        mean, variance = self.shared(mean, variance)
-        varying = self.scale * torch.rsqrt(variance + self.epsilon)
-        return self.fixed + varying, self.shift - varying * mean
+        shared_mean, shared_variance = self.shared(mean, variance)
+        varying = self.scale * torch.rsqrt(shared_variance + self.epsilon)
+        if centre is None:
+            return self.fixed + varying, self.shift - varying * shared_mean
+        return self.fixed + varying, self.shift + self.fixed * centre + varying * (centre - shared_mean)
 
     def fold(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights of a convolution that computes the convolution and this layer in one.
@@ -170,9 +186,7 @@ def applied(layer: nn.Module) -> AppliedNorm:
             with torch.no_grad():
                 made = make(layer)
             # Copies on the CPU: a view of the layer's own weights would change with it.
-            copies = {
-                name: getattr(made, name).detach().to("cpu", torch.float32, copy=True)
-                for name in ("fixed", "scale", "shift")
-            }
-            return replace(made, **copies)
+            parts = (getattr(made, name).detach() for name in ("fixed", "scale", "shift"))
+            fixed, scale, shift = (part.to("cpu", torch.float32, copy=True) for part in parts)
+            return replace(made, fixed=fixed, scale=scale, shift=shift)
     raise InputError(f"a {type(layer).__name__} given; a normalisation layer of stylize.norms is accepted")

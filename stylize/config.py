@@ -227,6 +227,13 @@ class LossConfig:
 
 
 PRECISIONS = ("auto", "bfloat16", "float32")
+"""What training can compute in."""
+
+ENGINE_NAMES = ("torch", "onnxruntime", "openvino")
+"""What can run a network (:mod:`stylize.engines`)."""
+
+PRECISION_NAMES = ("float32", "bfloat16", "float16", "int8")
+"""What one engine or another can compute in."""
 
 
 @dataclass(frozen=True)

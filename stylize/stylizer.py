@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import overload
 
 import torch
@@ -11,10 +12,13 @@ from torch import Tensor
 
 from stylize.checkpoints import WeightsFile, load_network
 from stylize.devices import choose_device
+from stylize.engines.choice import make_engine
+from stylize.engines.engine import Engine
 from stylize.errors import InputError, StylizeError
 from stylize.images import normalise_image, to_image, to_tensor
+from stylize.style_choice import choose_style, is_onnx
 from stylize.transformer import TransformerNet
-from stylize.zoo import DEFAULT_STYLE, preset_name, resolve_weights, style_name
+from stylize.zoo import DEFAULT_STYLE, preset_name, style_name
 
 
 def load(
@@ -23,26 +27,53 @@ def load(
     *,
     preset: str | None = None,
     device: str = "auto",
+    engine: str | None = None,
+    precision: str = "auto",
+    on_fallback: Callable[[str], None] | None = None,
 ) -> Stylizer:
     """Load a network that repaints pictures.
 
     Args:
         style: Name of a shipped style (:func:`stylize.list_styles`), or a path to a weights file: a string with the
-            suffix .safetensors or with a path separator, or a path object.
+            suffix .safetensors or with a path separator, or a path object. A file with the suffix .onnx, made by
+            ``stylize export``, runs in ONNX Runtime.
         norm: Normalisation the network is built with. None means ``instance`` for a shipped style, and whatever the
             file holds for a path.
         preset: Architecture of a shipped style; None takes ``fast`` where there is one.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        engine: What computes: ``torch``, ``onnxruntime``, ``openvino``, or ``auto`` for the fastest that is installed
+            (:func:`stylize.engines.choice.make_engine`). None takes ``torch``, and for an ONNX file ``onnxruntime``.
+        precision: ``float32``, ``bfloat16``, ``float16``, ``int8``, or ``auto``: bfloat16 where a CPU multiplies it
+            natively and the engine can, else float32.
+        on_fallback: Called with a line of text for each engine that ``auto`` had to pass over.
 
     Raises:
-        InputError: No such style, or not with that norm or preset.
+        InputError: No such style, or not with that norm or preset; no such engine, or one that is not installed.
         WeightsError: The weights file is missing, damaged or of another kind.
         DeviceError: The device is not there.
     """
-    weights = resolve_weights(style, norm, preset)
+    weights = choose_style(style, norm, preset)
+    if is_onnx(weights.path):
+        return _load_onnx(weights, device, engine, precision)
     chosen = choose_device(device)
     network, weights = load_network(weights.path, chosen)
-    return Stylizer(network, weights, chosen)
+    made = make_engine(network, engine or "torch", precision, chosen, on_fallback=on_fallback)
+    return Stylizer(network, weights, chosen, made)
+
+
+def _load_onnx(weights: WeightsFile, device: str, engine: str | None, precision: str) -> Stylizer:
+    """Load an ONNX file, which holds a network that is ready to run but cannot be looked into."""
+    for given, accepted, what in (
+        (engine, (None, "auto", "onnxruntime"), "engine"),
+        (precision, ("auto", "float32"), "precision"),
+        (device, ("auto", "cpu"), "device"),
+    ):
+        if given not in accepted:
+            named = " or ".join(f"'{one}'" for one in accepted if one)
+            raise InputError(f"{what} '{given}' given with the ONNX file '{weights.path}'; {named} is accepted")
+    from stylize.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+    return Stylizer(None, weights, "cpu", OnnxRuntimeEngine(weights.path))
 
 
 class Stylizer:
@@ -52,25 +83,41 @@ class Stylizer:
     batch norm uses the ones it gathered during training.
 
     Args:
-        network: The network; it is put in evaluation mode and moved to the device.
+        network: The network; it is put in evaluation mode and moved to the device. None where the engine is all there
+            is, for an ONNX file.
         weights: The file it came from.
         device: Where it computes.
+        engine: What runs it; None takes PyTorch in float32, or bfloat16 where a CPU multiplies that natively.
 
     Attributes:
-        network: The network.
+        network: The network. The engine has a copy of what it needs: to change the network afterwards changes nothing
+            here.
         weights: The file it came from, with its metadata.
         device: Where it computes.
+        engine: What runs it.
     """
 
-    def __init__(self, network: TransformerNet, weights: WeightsFile, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        network: TransformerNet | None,
+        weights: WeightsFile,
+        device: torch.device | str = "cpu",
+        engine: Engine | None = None,
+    ) -> None:
+        if network is None and engine is None:
+            raise InputError("neither a network nor an engine given; one of them is needed")
         self.device = torch.device(device)
         self.weights = weights
-        # Our norms keep this format, so the convolutions use their channels-last kernels from end to end; it is the
-        # format of tensor cores on a GPU, too.
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+        self.network = network
+        if network is not None:
+            self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+        self.engine = engine if engine is not None else make_engine(self.network, device=self.device)
 
     def __repr__(self) -> str:
-        return f"Stylizer(style={self.style!r}, norm={self.norm!r}, preset={self.preset!r}, device='{self.device}')"
+        return (
+            f"Stylizer(style={self.style!r}, norm={self.norm!r}, preset={self.preset!r}, device='{self.device}', "
+            f"engine={self.engine.name!r}, precision={self.engine.precision!r})"
+        )
 
     @property
     def style(self) -> str:
@@ -135,11 +182,7 @@ class Stylizer:
         """Paint checked pictures (B, 3, H, W); returns the same shape in [0, 1] on the device of the network."""
         batch, _, height, width = images.shape
         try:
-            with torch.inference_mode():
-                prepared = images.to(self.device).contiguous(memory_format=torch.channels_last)
-                painted = self.network(prepared)
-            # Outside inference mode, so that the caller gets an ordinary tensor that autograd accepts.
-            return painted.detach().clamp(0, 1).contiguous()
+            return self.engine.paint(images.detach().to(self.device))
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,8 +19,9 @@ from PIL import Image
 
 from stylize import zoo
 from stylize.cli import main
+from stylize.engines.torch_engine import TorchEngine
 from stylize.stylizer import Stylizer
-from tests.helpers import ROOT, run_stylize, save_photo, synthetic_image, tiny_weights
+from tests.helpers import ROOT, run_python, run_stylize, save_photo, synthetic_image, tiny_weights
 
 
 @pytest.fixture
@@ -300,14 +302,14 @@ def test_many_failures_are_cut_short(shipped):
 def test_running_out_of_memory_does_not_stop_the_rest(shipped, monkeypatch):
     save_photo(shipped / "a.jpg", 40, 30)
     save_photo(shipped / "b.jpg", 20, 10)
-    run = torch.nn.Module.__call__
+    run = TorchEngine.paint
 
     def fail_on_large(self, images):
         if images.shape[-1] == 40:
             raise MemoryError
         return run(self, images)
 
-    monkeypatch.setattr("stylize.transformer.TransformerNet.__call__", fail_on_large)
+    monkeypatch.setattr(TorchEngine, "paint", fail_on_large)
     result = apply("a.jpg", "b.jpg", "--device", "cpu")
     assert result.exit_code == 1
     assert "a.jpg: not enough memory on cpu for a picture of 40x30 px" in result.stderr
@@ -569,3 +571,48 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     for name in results:  # Whole pictures only, and no temporary file.
         with Image.open(tmp_path / "trip-test-style" / name) as painted:
             painted.load()
+
+
+def test_precision_and_engine_are_in_the_report(shipped):
+    save_photo(shipped / "a.jpg")
+    for precision in ("float32", "bfloat16"):
+        result = apply("a.jpg", "-o", f"{precision}.png", "--precision", precision, "--device", "cpu", "--json")
+        document = json.loads(result.stdout)
+        assert (document["engine"], document["precision"]) == ("torch", precision)
+    first, second = (np.asarray(Image.open(shipped / f"{one}.png"), np.int16) for one in ("float32", "bfloat16"))
+    assert 0 < np.abs(first - second).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--engine", "tensorflow"), "'tensorflow' is not one of 'auto', 'torch', 'onnxruntime', 'openvino'"),
+        (("--precision", "int4"), "'int4' is not one of"),
+        (("--precision", "int8"), "the engine torch does not compute in int8 here"),
+    ],
+)
+def test_engines_and_precisions_that_there_are_not(shipped, arguments, said):
+    save_photo(shipped / "a.jpg")
+    result = apply("a.jpg", "--device", "cpu", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr and "Traceback" not in result.output
+
+
+def test_the_allocator_keeps_memory_only_in_commands():
+    code = """
+import resource, sys, torch
+from stylize.cli.allocator import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+def faults(count):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(count)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults(12_500_000)
+print(faults(10_000_000))  # 40 MB: more than glibc keeps by itself.
+"""
+    if not sys.platform.startswith("linux") or not os.confstr_names.get("CS_GNU_LIBC_VERSION"):
+        pytest.skip("not glibc")
+    kept, usual = (int(run_python("-c", code, mode).stdout) for mode in ("keep", "usual"))
+    assert kept < usual / 10

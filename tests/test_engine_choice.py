@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from stylize.config import ENGINE_NAMES
 from stylize.engines import choice
-from stylize.engines.choice import ENGINES, disagreement, installed_engines, make_engine, precisions
+from stylize.engines.choice import disagreement, installed_engines, make_engine, precisions
 from stylize.engines.torch_engine import TorchEngine
 from stylize.errors import DeviceError, InputError, StylizeError
 from tests.helpers import tiny_config
@@ -104,4 +105,4 @@ def test_disagreement_is_a_mean_in_grey_levels():
 
 
 def test_every_engine_has_a_place_in_the_order():
-    assert sorted(choice.PREFERENCE) == sorted(ENGINES)
+    assert sorted(choice.PREFERENCE) == sorted(ENGINE_NAMES)

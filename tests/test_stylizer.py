@@ -25,7 +25,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["instance", "batch"])
 def stylizer(request, weights):
-    return load(weights[request.param], device="cpu")
+    return load(weights[request.param], device="cpu", precision="float32")
 
 
 def test_load_describes_itself(weights):
@@ -36,6 +36,15 @@ def test_load_describes_itself(weights):
     assert loaded.weights.metadata["steps"] == 100
     assert not loaded.network.training
     assert "style='test-style', norm='batch'" in repr(loaded)
+    assert f"engine='torch', precision='{loaded.engine.precision}'" in repr(loaded)
+
+
+def test_load_with_another_precision_paints_nearly_the_same(weights):
+    images = torch.rand(1, 3, 24, 20, generator=torch.Generator().manual_seed(0))
+    exact, rounded = (load(weights["instance"], device="cpu", precision=one) for one in ("float32", "bfloat16"))
+    assert (exact.engine.precision, rounded.engine.precision) == ("float32", "bfloat16")
+    difference = 255 * (exact(images) - rounded(images)).abs().mean()
+    assert 0 < difference < 2
 
 
 def test_load_by_name(weights, monkeypatch):
@@ -85,10 +94,12 @@ def test_output_is_the_clamped_network(stylizer):
     torch.testing.assert_close(stylizer(images), expected, atol=1e-5, rtol=0)
 
 
-def test_output_is_clamped(stylizer, monkeypatch):
-    monkeypatch.setattr(stylizer.network, "forward", lambda images: images * 4 - 1)
-    painted = stylizer(torch.tensor([0.0, 0.5, 1.0]).reshape(1, 3, 1, 1))
-    assert painted.flatten().tolist() == [0.0, 1.0, 1.0]
+def test_output_is_clamped(weights):
+    network = load(weights["batch"], device="cpu").network
+    with torch.no_grad():
+        network.decoder[-1].conv.bias.copy_(torch.tensor([9.0, -9.0, 9.0]))
+    painted = Stylizer(network, read_weights_file(weights["batch"]))(torch.rand(1, 3, 8, 8))
+    assert painted.amax((0, 2, 3)).tolist() == [1, 0, 1] and painted.amin((0, 2, 3)).tolist() == [1, 0, 1]
 
 
 def test_pictures_of_a_batch_do_not_influence_each_other(stylizer):
@@ -176,7 +187,7 @@ def test_out_of_memory_says_the_size_and_what_to_do(stylizer, monkeypatch, error
     def fail(images):
         raise error
 
-    monkeypatch.setattr(stylizer.network, "forward", fail)
+    monkeypatch.setattr(stylizer.engine, "paint", fail)
     with pytest.raises(StylizeError, match=r"not enough memory on cpu for a picture of 30x20 px; .*--size 15"):
         stylizer(synthetic_image(30, 20))
 
@@ -185,6 +196,6 @@ def test_other_runtime_errors_are_not_hidden(stylizer, monkeypatch):
     def fail(images):
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(stylizer.network, "forward", fail)
+    monkeypatch.setattr(stylizer.engine, "paint", fail)
     with pytest.raises(RuntimeError, match="a defect"):
         stylizer(torch.zeros(1, 3, 8, 8))

@@ -12,7 +12,7 @@ import click
 from stylize import __version__
 from stylize.errors import InputError, StylizeError, suggest
 
-COMMANDS = ("apply", "train", "compare", "styles")
+COMMANDS = ("apply", "train", "compare", "styles", "export", "bench")
 """Names of the commands; each is ``command`` in the module of that name."""
 
 INTERRUPTED = 130
@@ -79,4 +79,6 @@ def main() -> None:
     stylize styles                          show the shipped styles
     stylize train painting.jpg photos/      learn a style of your own
     stylize compare photo.jpg               show what instance and batch norm do, with measurements
+    stylize export starry-night             write a network as an ONNX file
+    stylize bench                           measure how fast this machine paints
     """

@@ -2,79 +2,37 @@
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from stylize.cli.options import NORM, device_option, json_option, overwrite_option
-from stylize.cli.tables import aligned
-from stylize.config import IMAGE_SIZE_MINIMUM, PRESETS
-from stylize.errors import InputError, StylizeError
-from stylize.zoo import DEFAULT_PRESET, DEFAULT_STYLE, painting_of, resolve_weights, style_name
+from stylize.cli.allocator import keep_freed_memory
+from stylize.cli.options import (
+    NORM,
+    device_option,
+    engine_option,
+    json_option,
+    overwrite_option,
+    precision_option,
+)
+from stylize.config import PRESETS
+from stylize.errors import InputError
+from stylize.style_choice import choose_style
+from stylize.zoo import DEFAULT_PRESET, DEFAULT_STYLE, style_name
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from stylize.checkpoints import WeightsFile
-    from stylize.cli.outputs import Plan, Problem, Task
-    from stylize.images import Picture
-    from stylize.stylizer import Stylizer
-    from stylize.vgg import VGG19
-
-MEASURED_SIZE = 512
-"""Long edge in pixels at which the results of several norms are measured."""
-
-LISTED_PROBLEMS = 20
-"""Failures that are listed one by one at the end; ``--json`` has them all."""
-
-
-@dataclass(frozen=True)
-class Painted:
-    """One written result; the field names are those of ``--json``.
-
-    Attributes:
-        photo: The photo.
-        output: The file it was written to.
-        style: Name of the style.
-        norm: Normalisation of the network.
-        width: Of the result, in pixels.
-        height: Of the result, in pixels.
-        seconds: Time to read the photo, paint it and write it, without loading the network.
-        style_distance: Distance to the painting; None when not measured.
-        contrast_change: Mean change of the result when the contrast of the photo is halved, in grey levels of 0..255;
-            None when not measured.
-    """
-
-    photo: str
-    output: str
-    style: str
-    norm: str
-    width: int
-    height: int
-    seconds: float
-    style_distance: float | None = None
-    contrast_change: float | None = None
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, beyond the photos."""
-
-    size: int | None
-    overwrite: bool
-    as_json: bool
+    from stylize.cli.outputs import Plan
 
 
 @click.command("apply")
 @click.argument("photos", nargs=-1, metavar="PHOTO...")
-@click.option("--style", default=DEFAULT_STYLE, show_default=True, metavar="NAME|FILE", help="Style, or weights file.")
+@click.option(
+    "--style", default=DEFAULT_STYLE, show_default=True, metavar="NAME|FILE", help="Style, weights file, or ONNX file."
+)
 @click.option(
     "--norm",
     "norms",
@@ -86,6 +44,8 @@ class Request:
 @click.option("-o", "--output", metavar="OUT", help="File or folder for the results; - is standard output.")
 @click.option("--size", type=click.IntRange(min=1), metavar="PX", help="Long edge of the result in pixels.")
 @device_option
+@engine_option
+@precision_option
 @json_option
 @overwrite_option
 @click.option("--list", "show_list", is_flag=True, help="Show the shipped styles, as 'stylize styles' does.")
@@ -99,6 +59,8 @@ def command(
     output: str | None,
     size: int | None,
     device: str,
+    engine: str | None,
+    precision: str,
     as_json: bool,
     overwrite: bool,
     show_list: bool,
@@ -124,15 +86,18 @@ def command(
         raise click.UsageError("no photo given; try 'stylize apply photo.jpg', or --list for the shipped styles", ctx)
     # Everything that can be checked without torch comes before its import, which takes seconds.
     asked = list(dict.fromkeys(norms)) or [None]
-    chosen = [resolve_weights(style, norm, preset) for norm in asked]
+    chosen = [choose_style(style, norm, preset) for norm in asked]
     plan = _plan(photos, output, chosen, preset, overwrite)
     if as_json and any(None in task.outputs for task in plan.tasks):
         raise InputError("--json and the picture cannot both go to standard output; give -o FILE")
     if any(None in task.outputs for task in plan.tasks) and sys.stdout.isatty():
         raise InputError("a picture is not written to a terminal; give -o FILE, or send the output to a file or a pipe")
-    job = _Job(Request(size, overwrite, as_json), plan, started)
+    from stylize.cli.apply_job import Job, Request
+
+    job = Job(Request(size, overwrite, as_json, device, engine, precision), plan, started)
     if plan.tasks:
-        job.load(chosen, device)
+        keep_freed_memory()
+        job.load(chosen)
         job.run()
     job.report(ctx)
 
@@ -145,247 +110,3 @@ def _plan(
     norms = tuple(weights.architecture.norm for weights in chosen)
     naming = Naming(style_name(chosen[0]), norms, preset if preset != DEFAULT_PRESET else None)
     return make_plan(photos, output, naming, overwrite)
-
-
-class _Job:
-    """One run of the command: loads the networks, paints the photos of a plan and reports."""
-
-    def __init__(self, request: Request, plan: Plan, started: float) -> None:
-        self.request = request
-        self.plan = plan
-        self.tasks = plan.tasks
-        self.problems: list[Problem] = list(plan.problems)
-        self.total = len(plan.tasks) + len(plan.problems)
-        self.started = started
-        self.loading = 0.0
-        self.results: list[Painted] = []
-        self.comparisons: list[str] = []
-        self.stylizers: list[Stylizer] = []
-        self.painting: Image.Image | None = None
-        self.loss_network: VGG19 | None = None
-        # Standard output belongs to the picture or to the JSON document, if there is one.
-        self.to_stderr = request.as_json or any(None in task.outputs for task in plan.tasks)
-
-    def load(self, chosen: list[WeightsFile], device: str) -> None:
-        """Import torch and load the networks."""
-        from stylize.stylizer import load
-
-        self.stylizers = [load(weights.path, device=device) for weights in chosen]
-        if len(chosen) > 1 and (path := painting_of(chosen[0])) is not None:
-            from stylize.evaluation import painting_size
-            from stylize.images import read_image, resize_short_side
-
-            self.painting = resize_short_side(read_image(path), painting_size(chosen[0].metadata))
-        self.loading = time.perf_counter() - self.started
-
-    def run(self) -> None:
-        """Paint every photo; one that fails does not stop the rest."""
-        from tqdm import tqdm
-
-        from stylize.cli.outputs import Problem
-
-        bar = tqdm(
-            self.tasks,
-            file=sys.stderr,
-            disable=len(self.tasks) == 1 or not sys.stderr.isatty(),
-            bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} photos [{elapsed}<{remaining}, {rate_inv_fmt}]",
-            unit="photo",
-        )
-        done = 0
-        try:
-            for task in bar:
-                try:
-                    painted = self.paint(task)
-                except StylizeError as error:
-                    self.problems.append(Problem(task.source.label, error))
-                else:
-                    self.results += painted
-                    self.say_painted(done + 1, task, painted, quiet=not bar.disable)
-                done += 1
-        except KeyboardInterrupt:
-            from stylize.cli import INTERRUPTED, Failure
-
-            kept = f" after {done} of {len(self.tasks)} photos; those are kept" if len(self.tasks) > 1 else ""
-            raise Failure(f"stopped by Ctrl-C{kept}", INTERRUPTED) from None
-        finally:
-            bar.close()
-
-    def paint(self, task: Task) -> list[Painted]:
-        """Paint one photo with every network and write the results."""
-        from stylize.images import resize_long_edge
-
-        begun = time.perf_counter()
-        picture = _read(task)
-        photo, alpha = picture.image, picture.alpha
-        if self.request.size is not None:
-            photo = resize_long_edge(photo, self.request.size)
-            alpha = resize_long_edge(alpha, self.request.size) if alpha is not None else None
-        reading = time.perf_counter() - begun
-        results, images = [], []
-        for stylizer, output in zip(self.stylizers, task.outputs, strict=True):
-            begun = time.perf_counter()
-            if alpha is not None and output is not None:
-                output = self.plan.with_alpha(task, output)
-            image = stylizer(photo)
-            self.write(image, output, picture, alpha)
-            images.append(image)
-            seconds = round(reading + time.perf_counter() - begun, 3)
-            name = "-" if output is None else str(output)
-            size = (image.width, image.height)
-            results.append(Painted(task.source.label, name, stylizer.style, stylizer.norm, *size, seconds))
-        if task.comparison is not None:
-            results = self.compare(task.comparison, photo, images, results)
-        return results
-
-    def write(self, image: Image.Image, output: Path | None, picture: Picture, alpha: Image.Image | None) -> None:
-        """Write a result to its file, or to standard output in the format of the photo."""
-        from stylize.images import WRITE_SUFFIXES, encode_image, write_image
-
-        if output is not None:
-            write_image(image, output, alpha=alpha, exif=picture.exif, overwrite=self.request.overwrite)
-            return
-        known = f".{picture.format.lower()}" in WRITE_SUFFIXES
-        stream = sys.stdout.buffer
-        stream.write(encode_image(image, picture.format if known else "PNG", alpha=alpha, exif=picture.exif))
-        stream.flush()
-
-    def compare(
-        self, path: Path, photo: Image.Image, images: list[Image.Image], results: list[Painted]
-    ) -> list[Painted]:
-        """Write the labelled side-by-side picture and return the results with their measurements."""
-        from stylize.evaluation import contrast_change
-        from stylize.images import to_tensor, write_image
-        from stylize.panels import side_by_side
-
-        labels = [f"{stylizer.norm} norm" for stylizer in self.stylizers]
-        panel = side_by_side([("photo", photo), *zip(labels, images, strict=True)])
-        write_image(panel, path, overwrite=self.request.overwrite)
-        small = to_tensor(_reduced(photo)).to(self.stylizers[0].device)
-        changes = [255 * float(contrast_change(stylizer.network, small)) for stylizer in self.stylizers]
-        distances = self.style_distances(images)
-        return [
-            replace(result, style_distance=distance, contrast_change=round(change, 3))
-            for result, distance, change in zip(results, distances, changes, strict=True)
-        ]
-
-    def style_distances(self, images: list[Image.Image]) -> list[float | None]:
-        """Return the distance of each picture to the painting; None where that is unknown or a picture is tiny."""
-        if self.painting is None or min(_reduced(images[0]).size) < IMAGE_SIZE_MINIMUM:
-            return [None] * len(images)
-        import torch
-
-        from stylize.config import LossConfig
-        from stylize.evaluation import style_distance
-        from stylize.images import to_tensor
-        from stylize.vgg import load_loss_network
-
-        if self.loss_network is None:
-            self.loss_network = load_loss_network(last=LossConfig().style_layers[-1])
-        batch = torch.cat([to_tensor(_reduced(image)) for image in images])
-        return style_distance(batch, to_tensor(self.painting), loss_network=self.loss_network).tolist()
-
-    def say(self, text: str) -> None:
-        """Print status where it does not mix with the output."""
-        click.echo(text, err=self.to_stderr)
-
-    def say_painted(self, number: int, task: Task, painted: list[Painted], quiet: bool) -> None:
-        """Say that a photo is done: a line, or a table when it was painted with several norms."""
-        if task.comparison is not None:
-            document = {"photo": task.source.label, "output": str(task.comparison)}
-            self.comparisons.append(document)
-        if self.request.as_json:
-            return
-        if task.comparison is not None:
-            from tqdm import tqdm
-
-            tqdm.write(_table(task, painted), file=sys.stdout)
-        elif self.total > 1 and not quiet:
-            one = painted[0]
-            counter = f"[{number}/{len(self.tasks)}] " if len(self.tasks) > 1 else ""
-            self.say(f"{counter}{one.photo} -> {_shown(one.output)} ({one.width}x{one.height} px, {one.seconds:.1f} s)")
-
-    def report(self, ctx: click.Context) -> None:
-        """Print the summary or the JSON document, then the failures, and exit with their status."""
-        seconds = time.perf_counter() - self.started
-        timing = f"{seconds:.1f} s, {self.loading:.1f} s of it loading"
-        if self.request.as_json:
-            self.print_json(seconds)
-        elif self.results:
-            one = self.results[0]
-            norms = " and ".join(stylizer.norm for stylizer in self.stylizers)
-            how = f"{one.style}, {norms} norm"
-            if self.total == 1 and len(self.results) == 1:
-                where = "standard output" if one.output == "-" else _shown(one.output)
-                self.say(f"{one.photo} -> {where} ({how}, {one.width}x{one.height} px) in {timing}")
-            else:
-                done = len(self.results) // len(self.stylizers)
-                self.say(f"painted {done} of {self.total} photo{'s' * (self.total > 1)}: {how}, in {timing}")
-        if not self.problems:
-            return
-        if self.total == 1:
-            raise self.problems[0].error
-        click.echo(f"{len(self.problems)} of {self.total} failed:", err=True)
-        for problem in self.problems[:LISTED_PROBLEMS]:
-            named = problem.photo in str(problem.error)
-            click.echo(f"  {problem.error}" if named else f"  {problem.photo}: {problem.error}", err=True)
-        if len(self.problems) > LISTED_PROBLEMS:
-            click.echo(f"  and {len(self.problems) - LISTED_PROBLEMS} more (--json lists all)", err=True)
-        ctx.exit(2 if all(isinstance(problem.error, InputError) for problem in self.problems) else 1)
-
-    def print_json(self, seconds: float) -> None:
-        """Print the one document of ``--json``."""
-        measures = ("style_distance", "contrast_change")
-        several = len(self.stylizers) > 1
-        results = [{k: v for k, v in asdict(one).items() if several or k not in measures} for one in self.results]
-        document: dict[str, Any] = {
-            "results": results,
-            "failures": [{"photo": problem.photo, "error": str(problem.error)} for problem in self.problems],
-            "seconds": round(seconds, 3),
-            "loading_seconds": round(self.loading, 3),
-        }
-        if self.comparisons:
-            document["comparisons"] = self.comparisons
-        if self.stylizers:
-            document["device"] = str(self.stylizers[0].device)
-        click.echo(json.dumps(document, indent=2))
-
-
-def _reduced(image: Image.Image) -> Image.Image:
-    """Return a picture at the size at which results are measured, or smaller if it is."""
-    from stylize.images import resize_long_edge
-
-    return image if max(image.size) <= MEASURED_SIZE else resize_long_edge(image, MEASURED_SIZE)
-
-
-def _read(task: Task) -> Picture:
-    from stylize.images import read_picture
-
-    if task.source.path is None:
-        return read_picture(io.BytesIO(sys.stdin.buffer.read()))
-    return read_picture(task.source.path)
-
-
-def _shown(path: str) -> str:
-    """Return a path in a form that every terminal can print."""
-    return click.format_filename(path)
-
-
-def _table(task: Task, painted: list[Painted]) -> str:
-    header = ("norm", "style distance", "contrast change", "seconds", "file")
-    rows = [
-        (
-            one.norm,
-            "-" if one.style_distance is None else f"{one.style_distance:.4g}",
-            "-" if one.contrast_change is None else f"{one.contrast_change:.1f}",
-            f"{one.seconds:.1f}",
-            _shown(one.output),
-        )
-        for one in painted
-    ]
-    title = f"{task.source.label} ({painted[0].width}x{painted[0].height} px)"
-    note = (
-        f"side by side: {_shown(str(task.comparison))}\n"
-        "style distance: to the painting, lower is closer; contrast change: of the result when the contrast of the\n"
-        f"photo is halved, in grey levels of 255; both at {MEASURED_SIZE} px or less"
-    )
-    return f"{title}\n{aligned(header, rows, numeric=frozenset({1, 2, 3}))}\n{note}"

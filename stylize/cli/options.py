@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from stylize.config import parse_norm
+from stylize.config import ENGINE_NAMES, PRECISION_NAMES, parse_norm
 from stylize.errors import InputError
 
 
@@ -31,6 +31,21 @@ device_option = click.option(
     show_default=True,
     metavar="NAME",
     help="Where to compute: auto, cpu, cuda, cuda:N or mps.",
+)
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", *ENGINE_NAMES]),
+    show_default="torch",
+    help="What computes; auto takes the fastest that is installed.",
+)
+
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", *PRECISION_NAMES]),
+    default="auto",
+    show_default=True,
+    help="What it computes in; auto is bfloat16 on a CPU that multiplies it natively, else float32.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import torch
 
+from stylize.config import ENGINE_NAMES
 from stylize.devices import choose_precision
 from stylize.engines.engine import Engine
 from stylize.errors import DeviceError, InputError, StylizeError, unknown_name
 from stylize.program import lower
 from stylize.transformer import TransformerNet
 
-ENGINES = ("torch", "onnxruntime", "openvino")
-"""Engines by name."""
+ENGINES = ENGINE_NAMES
 
 PACKAGES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 """What an engine needs beside torch."""
@@ -25,7 +25,7 @@ EXTRAS = {"onnxruntime": "onnx", "openvino": "openvino"}
 
 def installed_engines() -> list[str]:
     """Return the names of the engines whose packages are installed."""
-    return [name for name in ENGINES if not _missing(name)]
+    return [name for name in ENGINE_NAMES if not _missing(name)]
 
 
 def _missing(name: str) -> list[str]:
@@ -40,8 +40,8 @@ def precisions(name: str, device: torch.device | str = "cpu") -> list[str]:
     Raises:
         InputError: No such engine.
     """
-    if name not in ENGINES:
-        raise InputError(unknown_name("engine", name, ENGINES))
+    if name not in ENGINE_NAMES:
+        raise InputError(unknown_name("engine", name, ENGINE_NAMES))
     device = torch.device(device)
     if name == "onnxruntime":
         return ["float32"]
@@ -72,8 +72,8 @@ def make_engine(
 
     Args:
         network: The network; the engine keeps a copy of what it needs.
-        name: A name from :data:`ENGINES`, or ``auto``: the first of :data:`PREFERENCE` that is installed, starts on
-            this machine and agrees with float32 within :data:`AGREEMENT`. On a GPU that is always ``torch``.
+        name: An engine, or ``auto``: the first of :data:`PREFERENCE` that is installed, starts on this machine and
+            agrees with float32 within :data:`AGREEMENT`. On a GPU that is always ``torch``.
         precision: A name from :func:`precisions`, or ``auto``: bfloat16 where a CPU multiplies it natively and the
             engine can, else float32.
         device: Where to compute.

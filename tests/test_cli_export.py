@@ -1,0 +1,127 @@
+"""``stylize export``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from stylize import exporting
+from stylize.cli import main
+from tests.helpers import run_stylize, tiny_weights
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    tiny_weights(tmp_path / "tiny.safetensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(exporting, "CHECKED_SHAPES", ((2, 5, 7),))
+    return tmp_path
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["export", *arguments], prog_name="stylize")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_default_name_and_report(folder):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    result = invoke("tiny.safetensors")
+    assert result.exit_code == 0, result.output
+    first, second = result.stdout.splitlines()
+    assert first.startswith("test-style (instance norm, fast) -> test-style-instance.onnx (")
+    assert "opset 17" in first
+    assert second.startswith(
+        "checked in ONNX Runtime at 2x5x7 (batch x height x width): differs from PyTorch by at most "
+    )
+    assert names(folder) == ["test-style-instance.onnx", "tiny.safetensors"]
+
+
+def test_json(folder):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    result = invoke("tiny.safetensors", "-o", "out/a.onnx", "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["output"] == "out/a.onnx"
+    assert document["checked"] == ["2x5x7"]
+    assert 0 <= document["largest_difference"] < 0.1
+    assert document["file_size"] == (folder / "out" / "a.onnx").stat().st_size
+
+
+def test_unchecked_is_said(monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    result = invoke("tiny.safetensors")
+    assert result.exit_code == 0, result.output
+    assert "not checked, because ONNX Runtime is not installed: pip install 'stylize[onnx]'" in result.stdout
+
+
+def test_an_existing_file_stays_unless_asked(folder):
+    pytest.importorskip("onnx")
+    (folder / "a.onnx").write_bytes(b"keep")
+    result = invoke("tiny.safetensors", "-o", "a.onnx")
+    assert (result.exit_code, result.stderr) == (1, "Error: a.onnx exists already; pass --overwrite or another name\n")
+    assert (folder / "a.onnx").read_bytes() == b"keep"
+    assert invoke("tiny.safetensors", "-o", "a.onnx", "--overwrite").exit_code == 0
+    assert (folder / "a.onnx").read_bytes() != b"keep"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("stary-night",), "did you mean 'starry-night'?"),
+        (("none.safetensors",), "weights file none.safetensors not found"),
+        (("starry-night", "--norm", "instnce"), "unknown normalisation 'instnce'"),
+        (("tiny.safetensors", "--norm", "batch"), "holds a network with instance norm, not with batch norm"),
+        (("tiny.safetensors", "-o", "a.pt"), "has another suffix than .onnx"),
+        (("tiny.safetensors", "-o", "."), "is a folder"),
+    ],
+)
+def test_bad_input(folder, arguments, message):
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert names(folder) == ["tiny.safetensors"]
+
+
+def test_a_folder_that_cannot_be_written(folder):
+    pytest.importorskip("onnx")
+    result = invoke("tiny.safetensors", "-o", "tiny.safetensors/a.onnx")
+    assert result.exit_code == 1
+    assert "cannot write" in result.stderr and len(result.stderr.splitlines()) == 1
+    assert names(folder) == ["tiny.safetensors"]
+
+
+def test_without_onnx(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    result = invoke("tiny.safetensors")
+    assert result.exit_code == 2
+    assert "pip install 'stylize[onnx]'" in result.stderr and len(result.stderr.splitlines()) == 1
+    assert names(folder) == ["tiny.safetensors"]
+
+
+def test_a_result_that_differs(folder, monkeypatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(exporting, "largest_difference", lambda *_: 3.0)
+    result = invoke("tiny.safetensors")
+    assert result.exit_code == 1
+    assert "differs from PyTorch by 3 grey levels" in result.stderr
+    assert names(folder) == ["tiny.safetensors"]
+
+
+def test_the_real_command(folder):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    result = run_stylize("export", "tiny.safetensors", "-o", "real.onnx", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "checked in ONNX Runtime at 1x5x7, 2x37x53, 1x3x101, 1x256x255 (" in result.stdout
+    assert (folder / "real.onnx").is_file()

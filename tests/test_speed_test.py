@@ -1,0 +1,577 @@
+"""The speed test: planted times give exact numbers, everyone has the same turns, no failure stops the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stylize import speed_test
+from stylize.config import PRESETS
+from stylize.errors import InputError, StylizeError, WeightsError
+from stylize.program import lower
+from stylize.speed_test import (
+    NOT_MEASURED,
+    PLAIN,
+    Case,
+    Contestant,
+    Probe,
+    Row,
+    SpeedPlan,
+    SpeedTest,
+    Turn,
+    available_contestants,
+    ceiling_probes,
+    default_seconds,
+    photo,
+    plan_cases,
+    reason_of,
+    shipped_or_random,
+    take_turns,
+)
+from stylize.transformer import TransformerNet
+from tests.helpers import tiny_config
+
+FLOAT, BRAIN, INT8 = Contestant("torch", "float32"), Contestant("torch", "bfloat16"), Contestant("openvino", "int8")
+
+
+class Clock:
+    """A clock that stands still unless it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def planted(clock: Clock, seconds: Sequence[float]) -> Callable[[], None]:
+    """Return what takes so long when it is called for the first, second, ... time."""
+    waiting = iter(seconds)
+
+    def run() -> None:
+        clock.now += next(waiting)
+
+    return run
+
+
+def turns_of(clock: Clock, *times: Sequence[float]) -> list[Turn]:
+    return [Turn(planted(clock, each)) for each in times]
+
+
+# Taking turns.
+
+
+def test_the_first_round_does_not_count_and_each_round_begins_with_another():
+    clock, order = Clock(), []
+    turns = [Turn(lambda name=name: order.append(name)) for name in "abc"]
+    take_turns(turns, repeats=3, clock=clock)
+    assert "".join(order) == "abc" + "bca" + "cab" + "abc"
+    assert [len(turn.seconds) for turn in turns] == [3, 3, 3]
+    turns = turns_of(clock, (100, 1, 2), (200, 3, 4))
+    take_turns(turns, repeats=2, clock=clock)
+    assert [turn.seconds for turn in turns] == [[1, 2], [3, 4]]
+
+
+def test_what_used_its_time_leaves_and_the_rest_goes_on():
+    clock, rounds = Clock(), []
+    slow, quick = turns_of(clock, (5, 2, 2, 2, 2), (5, 1, 1, 1, 1))
+    take_turns([slow, quick], 4, seconds=3, clock=clock, on_round=rounds.append)
+    assert (slow.seconds, slow.capped) == ([2, 2], True)
+    assert (quick.seconds, quick.capped) == ([1, 1, 1], True)
+    assert rounds == [0, 1, 2, 3]
+
+
+def test_even_the_slowest_has_one_round_that_counts():
+    clock = Clock()
+    (turn,) = turns_of(clock, (100, 100))
+    take_turns([turn], 7, seconds=0.5, clock=clock)
+    assert (turn.seconds, turn.capped) == ([100], True)
+
+
+def test_who_was_not_cut_short_is_not_called_so():
+    clock = Clock()
+    (turn,) = turns_of(clock, (0, 1, 1, 1))
+    take_turns([turn], 3, seconds=3, clock=clock)
+    assert (turn.seconds, turn.capped) == ([1, 1, 1], False)
+
+
+@pytest.mark.parametrize("error", [StylizeError("no"), RuntimeError("no"), MemoryError("no"), ImportError("no")])
+def test_what_fails_leaves_with_its_reason(error):
+    clock = Clock()
+    times = iter((0, 1))
+
+    def fail() -> None:
+        for seconds in times:
+            clock.now += seconds
+            return
+        raise error
+
+    failing, sound = Turn(fail), *turns_of(clock, (1,) * 5)
+    take_turns([failing, sound], 4, clock=clock)
+    assert (failing.seconds, failing.error) == ([1], "no")
+    assert (len(sound.seconds), sound.error) == (4, None)
+
+
+def test_a_defect_of_the_program_is_not_hidden():
+    def fail() -> None:
+        raise AttributeError("a defect")
+
+    with pytest.raises(AttributeError):
+        take_turns([Turn(fail)], 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=6, max_size=6), min_size=1, max_size=4),
+    st.integers(1, 5),
+    st.none() | st.integers(1, 20),
+)
+def test_everyone_has_the_rounds_that_the_time_allows(times, repeats, limit):
+    clock = Clock()
+    turns = turns_of(clock, *times)
+    take_turns(turns, repeats, limit, clock)
+    for turn, planted_times in zip(turns, times, strict=True):
+        counted = planted_times[1 : repeats + 1]
+        assert turn.seconds == counted[: len(turn.seconds)]
+        if len(turn.seconds) < len(counted):
+            assert limit is not None and turn.capped and sum(turn.seconds) >= limit
+        assert limit is None or sum(turn.seconds[:-1]) < limit
+        assert turn.capped == (len(turn.seconds) < len(counted))
+
+
+def test_reasons_are_one_line():
+    assert reason_of(RuntimeError("one\n  two ")) == "one two"
+    assert reason_of(MemoryError()) == "MemoryError"
+    assert len(reason_of(RuntimeError("long " * 100))) == 300
+
+
+# Ceilings.
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """Ceilings of next to no work."""
+    for name, value in {"MATRIX_SIDE": 32, "PICTURE_SIDE": 6, "CHANNELS": 8}.items():
+        monkeypatch.setattr(speed_test, name, value)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_probes_do_as_many_operations_as_they_say(small, monkeypatch, precision):
+    probes = list(ceiling_probes(precision, torch.device("cpu")))
+    assert [probe.name for probe in probes] == [
+        "matrix multiplication 32 x 32",
+        "3x3 convolution of 8 channels, contiguous",
+        "3x3 convolution of 8 channels, channels-last",
+    ]
+    done = []
+
+    def multiply(left: torch.Tensor, right: torch.Tensor, mm: Any = torch.mm) -> torch.Tensor:
+        result = mm(left, right)
+        done.append((result.dtype, result.numel() * left.shape[1], left.is_contiguous()))
+        return result
+
+    def convolve(x: torch.Tensor, weight: torch.Tensor, padding: int, conv2d: Any = F.conv2d) -> torch.Tensor:
+        result = conv2d(x, weight, padding=padding)
+        done.append((result.dtype, result.numel() * weight[0].numel(), x.is_contiguous()))
+        return result
+
+    monkeypatch.setattr(torch, "mm", multiply)
+    monkeypatch.setattr(F, "conv2d", convolve)
+    for probe in probes:
+        probe.run()
+        assert probe.precision == precision
+    assert [2 * multiplications for _, multiplications, _ in done] == [probe.operations for probe in probes]
+    assert {str(dtype) for dtype, _, _ in done} == {f"torch.{precision}"}
+    assert [contiguous for _, _, contiguous in done] == [True, True, False]
+
+
+def test_eight_bits_are_probed_where_torch_can(small, monkeypatch):
+    device = torch.device("cpu")
+    assert [probe.operations for probe in ceiling_probes("int8", device)] == [2 * 32**3]
+    monkeypatch.delattr(torch, "_int_mm")
+    assert list(ceiling_probes("int8", device)) == []
+
+
+@pytest.mark.parametrize("precision", ["float3", "nn", "auto"])
+def test_unknown_precisions_have_no_probes(precision):
+    assert list(ceiling_probes(precision, torch.device("cpu"))) == []
+
+
+# A whole test, with fake engines.
+
+
+class World:
+    """Networks and engines whose times are planted.
+
+    Attributes:
+        times: Seconds of each run, warming up included, by contestant.
+        offsets: What is added to the picture, in grey levels.
+        failing: Contestants that cannot be made.
+        painted: Every run, in order: contestant and size.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        self.times: dict[Contestant, list[float]] = {}
+        self.offsets: dict[Contestant, float] = {}
+        self.failing: dict[Contestant, Exception] = {}
+        self.painted: list[tuple[Contestant, int]] = []
+        self.made: list[tuple[Any, ...]] = []
+        self.probed: dict[str, list[float]] = {"float32": [1.0, 0.5], "bfloat16": [0.25]}
+        world = self
+
+        class Plain(TransformerNet):
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                assert torch.is_inference_mode_enabled() and not self.training
+                return world.paint(PLAIN, images)
+
+        class Engine:
+            def __init__(self, contestant: Contestant, device: torch.device) -> None:
+                self.contestant, self.device = contestant, device
+
+            def paint(self, images: torch.Tensor) -> torch.Tensor:
+                return world.paint(self.contestant, images)
+
+        def make_engine(network, name, precision, device, threads):
+            world.made.append((type(network), name, precision, str(device), threads))
+            contestant = Contestant(name, precision)
+            if contestant in world.failing:
+                raise world.failing[contestant]
+            return Engine(contestant, device)
+
+        def ceilings(precision: str, device: torch.device) -> Iterator[Probe]:
+            for number, seconds in enumerate(world.probed.get(precision, [])):
+                run = planted(world.clock, [9, *[seconds] * 9])
+                yield Probe(f"probe {number}", precision, 1e9, run)
+
+        networks = {norm: Plain(tiny_config(norm)).eval() for norm in ("instance", "batch")}
+        monkeypatch.setattr(speed_test, "shipped_or_random", lambda name, norm: (networks[norm], "random"))
+        monkeypatch.setattr(speed_test, "make_engine", make_engine)
+        monkeypatch.setattr(speed_test, "ceiling_probes", ceilings)
+        self.multiplications = lower(networks["instance"]).multiplications_per_pixel
+
+    def paint(self, contestant: Contestant, images: torch.Tensor) -> torch.Tensor:
+        self.painted.append((contestant, images.shape[-1]))
+        self.clock.now += self.times[contestant].pop(0)
+        painted = images * 0.5 + 0.1
+        painted[..., 0, 0] += self.offsets.get(contestant, 0) / 255
+        return painted
+
+    def test(self, *contestants: Contestant, **settings: Any) -> SpeedTest:
+        plan = {"cases": plan_cases(["fast"], ["instance"], [20]), "repeats": 3} | settings
+        return SpeedTest(SpeedPlan(contestants=contestants, **plan), clock=self.clock)
+
+
+@pytest.fixture
+def world(monkeypatch) -> World:
+    return World(monkeypatch)
+
+
+def test_planted_times_give_exact_numbers(world):
+    world.times = {PLAIN: [99, 4, 6, 3], FLOAT: [99, 1, 2, 3], BRAIN: [99, 0.5, 0.25, 4]}
+    world.offsets = {FLOAT: 0, BRAIN: 10}
+    test = world.test(FLOAT, BRAIN)
+    test.run()
+    plain, first, second = test.rows()
+    assert [(row.engine, row.precision) for row in (plain, first, second)] == [
+        ("plain", "float32"), ("torch", "float32"), ("torch", "bfloat16"),
+    ]  # fmt: skip
+    assert (plain.ms, plain.ms_min, plain.ms_max) == (4000, 3000, 6000)
+    assert (first.ms, first.ms_min, first.ms_max) == (2000, 1000, 3000)
+    assert (second.ms, second.ms_min, second.ms_max) == (500, 250, 4000)
+    assert plain.times_faster == 1
+    assert first.times_faster == 3  # of 4, 3 and 1
+    assert second.times_faster == 8  # of 8, 24 and 0.75
+    rate = 2 * world.multiplications * 400 / 2 / 1e9
+    assert first.gflops == pytest.approx(rate)
+    assert first.megapixels_per_second == pytest.approx(400 / 2 / 1e6)
+    # 10^9 operations in half a second, the better of two probes; in bfloat16 in a quarter.
+    assert first.percent_of_ceiling == first.percent_of_float32_ceiling == pytest.approx(100 * rate / 2)
+    assert second.percent_of_ceiling == pytest.approx(100 * 4 * rate / 4)
+    assert second.percent_of_float32_ceiling == pytest.approx(100 * 4 * rate / 2)
+    assert (plain.largest_difference, first.largest_difference, first.mean_difference) == (0, 0, 0)
+    assert second.largest_difference == pytest.approx(10, abs=1e-3)
+    assert second.mean_difference == pytest.approx(10 / 400, abs=1e-5)
+    assert {row.repeats for row in test.rows()} == {3}
+    assert all(row.error is None and not row.capped for row in test.rows())
+
+
+def test_the_whole_picture_is_painted_in_rotating_order(world):
+    world.times = {PLAIN: [1] * 8, FLOAT: [1] * 8, BRAIN: [1] * 8}
+    world.test(FLOAT, BRAIN, cases=plan_cases(["fast"], ["instance"], [8, 12])).run()
+    p, f, b = PLAIN, FLOAT, BRAIN
+    rounds = [p, f, b, f, b, p, b, p, f, p, f, b]
+    assert world.painted == [(one, 8) for one in rounds] + [(one, 12) for one in rounds]
+    # One engine for all sizes of a network.
+    assert len(world.made) == 2
+
+
+def test_engines_get_the_network_the_device_and_the_threads(world):
+    threads = torch.get_num_threads()
+    world.times = {PLAIN: [1] * 4, FLOAT: [1] * 4}
+    world.test(FLOAT, threads=threads).run()
+    ((kind, *rest),) = world.made
+    assert issubclass(kind, TransformerNet)
+    assert rest == ["torch", "float32", "cpu", threads]
+    world.times = {PLAIN: [1] * 4, FLOAT: [1] * 4}
+    world.test(FLOAT).run()
+    assert world.made[-1][-1] == threads
+
+
+def test_an_engine_that_cannot_be_made_is_a_row_with_the_reason(world):
+    world.times = {PLAIN: [1] * 8, FLOAT: [0.5] * 8}
+    world.failing = {INT8: StylizeError("pip install\n'stylize[openvino]'")}
+    test = world.test(INT8, FLOAT, cases=plan_cases(["fast"], ["instance"], [8, 12]))
+    test.run()
+    rows = {(row.size, row.engine): row for row in test.rows()}
+    assert len(rows) == 6
+    for size in (8, 12):
+        assert rows[size, "openvino"].error == "pip install 'stylize[openvino]'"
+        assert rows[size, "openvino"].ms is None
+        assert rows[size, "torch"].times_faster == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda picture: picture[..., 1:], "it returned a picture of shape (1, 3, 20, 19), not (1, 3, 20, 20)"),
+        (lambda picture: picture * float("nan"), "its picture has values that are no finite numbers"),
+    ],
+)
+def test_a_wrong_picture_is_no_result(world, monkeypatch, spoil, reason):
+    world.times = {PLAIN: [1] * 4, FLOAT: [1] * 4, BRAIN: [1] * 4}
+    right = world.paint
+    monkeypatch.setattr(
+        world, "paint", lambda one, images: spoil(right(one, images)) if one == BRAIN else right(one, images)
+    )
+    test = world.test(BRAIN, FLOAT)
+    test.run()
+    assert [row.error for row in test.rows()] == [None, reason, None]
+
+
+def test_a_plain_run_that_fails_leaves_the_others_without_comparison(world, monkeypatch):
+    world.times = {FLOAT: [1] * 4}
+    right = world.paint
+
+    def fail(contestant: Contestant, images: torch.Tensor) -> torch.Tensor:
+        if contestant == PLAIN:
+            raise RuntimeError("not enough memory")
+        return right(contestant, images)
+
+    monkeypatch.setattr(world, "paint", fail)
+    test = world.test(FLOAT)
+    test.run()
+    plain, other = test.rows()
+    assert plain.error == "not enough memory"
+    assert (other.ms, other.times_faster, other.largest_difference, other.error) == (1000, None, None, None)
+
+
+def test_slow_ones_have_fewer_rounds_and_are_compared_within_those(world):
+    world.times = {PLAIN: [99, 8, 1, 1, 1, 1], FLOAT: [99, 2, 1, 1, 1, 1]}
+    test = world.test(FLOAT, repeats=5, seconds=4)
+    test.run()
+    plain, quick = test.rows()
+    assert (plain.repeats, plain.capped) == (1, True)
+    assert (quick.repeats, quick.capped) == (3, True)
+    assert quick.times_faster == 4  # In the only round they share.
+
+
+def test_interrupted_it_tells_what_it_has(world, monkeypatch):
+    world.times = {PLAIN: [1] * 9, FLOAT: [1] * 9}
+    right, count = world.paint, 0
+
+    def stop(contestant: Contestant, images: torch.Tensor) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        if count == 8 + 5:  # Two of four rounds of the second case are done.
+            raise KeyboardInterrupt
+        return right(contestant, images)
+
+    monkeypatch.setattr(world, "paint", stop)
+    test = world.test(FLOAT, cases=plan_cases(["fast"], ["instance"], [8, 12, 16]))
+    with pytest.raises(KeyboardInterrupt):
+        test.run()
+    assert [(row.size, row.repeats) for row in test.rows()] == [(8, 3), (8, 3), (12, 1), (12, 1), (16, 0), (16, 0)]
+    assert [row.error for row in test.rows()[-2:]] == [NOT_MEASURED, NOT_MEASURED]
+
+
+def test_before_anything_is_measured_the_report_is_whole(world):
+    report = world.test(FLOAT).report()
+    assert {row["error"] for row in report["rows"]} == {NOT_MEASURED}
+    assert report["ceilings"]["float32"] == {"gflops": None, "probe": None, "probes": {}}
+
+
+def test_the_report_is_json_with_fixed_keys(world):
+    world.times = {PLAIN: [1] * 4, FLOAT: [1] * 4}
+    world.failing = {INT8: StylizeError("no")}
+    test = world.test(FLOAT, INT8)
+    test.run()
+    report = test.report()
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert list(report) == ["machine", "ceilings", "rows"]
+    assert list(report["machine"]) == ["date", "cpu", "cores", "threads", "device", "system", "versions"]
+    assert report["machine"]["versions"]["torch"] == torch.__version__
+    assert "openvino" in report["machine"]["versions"]
+    assert report["machine"]["threads"] == torch.get_num_threads()
+    assert list(report["ceilings"]) == ["float32", "bfloat16", "int8"]
+    assert report["ceilings"]["float32"] == {"gflops": 2, "probe": "probe 1", "probes": {"probe 0": 1, "probe 1": 2}}
+    assert report["ceilings"]["int8"] == {"gflops": None, "probe": None, "probes": {}}
+    assert [list(row) for row in report["rows"]] == [list(Row.__dataclass_fields__)] * 3
+
+
+def test_progress_never_goes_back_and_ends_at_the_total(world):
+    world.times = {PLAIN: [1] * 16, FLOAT: [1] * 16}
+    seen = []
+    world.test(FLOAT, cases=plan_cases(["fast"], ["instance", "batch"], [8, 12]), seconds=2).run(seen.append)
+    done = [progress.done for progress in seen]
+    assert done == sorted(done)
+    assert seen[-1].done == seen[-1].total == 4 * 5
+    assert {progress.total for progress in seen} == {20}
+    assert "fast, batch norm, 12 px" in {progress.doing for progress in seen}
+
+
+def test_a_precision_without_ceiling_has_no_share(world):
+    world.times = {PLAIN: [1] * 4, INT8: [1] * 4}
+    world.probed = {}
+    test = world.test(INT8)
+    test.run()
+    assert [(row.percent_of_ceiling, row.error) for row in test.rows()] == [(None, None)] * 2
+
+
+def test_a_device_that_does_not_know_a_precision_stops_nothing(world, monkeypatch):
+    def fail(precision: str, device: torch.device) -> Iterator[Probe]:
+        raise RuntimeError("unsupported")
+
+    monkeypatch.setattr(speed_test, "ceiling_probes", fail)
+    world.times = {PLAIN: [1] * 4}
+    test = world.test()
+    test.run()
+    assert test.rows()[0].error is None
+
+
+# Plans.
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cases": ()}, "no network and size given"),
+        ({"cases": (Case("fast", "instance", 0),)}, "size is 0"),
+        ({"cases": (Case("fats", "instance", 8),)}, "did you mean 'fast'"),
+        ({"cases": (Case("fast", "instanse", 8),)}, "did you mean 'instance'"),
+        ({"repeats": 0}, "0 rounds given"),
+        ({"seconds": 0.0}, "0 seconds"),
+        ({"seconds": float("nan")}, "nan seconds"),
+        ({"threads": 0}, "0 threads given"),
+    ],
+)
+def test_plans_that_cannot_be(changes, said):
+    settings = {"cases": (Case("fast", "instance", 8),), "contestants": (FLOAT,)} | changes
+    with pytest.raises(InputError, match=said):
+        SpeedPlan(**settings)
+
+
+def test_other_threads_than_torch_has_are_refused():
+    wanted = torch.get_num_threads() + 1
+    plan = SpeedPlan((Case("fast", "instance", 8),), (FLOAT,), threads=wanted)
+    with pytest.raises(InputError, match=f"OMP_NUM_THREADS={wanted}"):
+        SpeedTest(plan)
+
+
+def test_cases_are_each_there_once():
+    assert plan_cases(["fast"], ["instance", "instance@everywhere"], [8, 8]) == (Case("fast", "instance", 8),)
+    assert len(plan_cases(["fast", "johnson"], ["instance", "batch"], [8, 16])) == 8
+    with pytest.raises(InputError, match="unknown preset 'x'"):
+        plan_cases(["x"], ["instance"], [8])
+
+
+def test_the_plain_run_is_there_once():
+    plan = SpeedPlan((Case("fast", "instance", 8),), (PLAIN, FLOAT))
+    assert plan.everyone == (PLAIN, FLOAT)
+
+
+@pytest.fixture
+def installed(monkeypatch) -> None:
+    offered = {"torch": ["float32", "bfloat16"], "openvino": ["float32", "int8"]}
+    monkeypatch.setattr(speed_test, "installed_engines", lambda: list(offered))
+    monkeypatch.setattr(speed_test, "precisions", lambda name, device: offered[name])
+
+
+def test_contestants_are_all_that_is_installed_or_what_is_wanted(installed):
+    def names(**chosen: Sequence[str]) -> list[str]:
+        return [str(one) for one in available_contestants(**chosen)]
+
+    assert names() == ["torch float32", "torch bfloat16", "openvino float32", "openvino int8"]
+    assert names(engines=["openvino"]) == ["openvino float32", "openvino int8"]
+    assert names(wanted=["bfloat16", "int8"]) == ["torch bfloat16", "openvino int8"]
+
+
+def test_on_a_gpu_the_others_are_not_asked_unless_named(installed, monkeypatch):
+    monkeypatch.setattr(speed_test, "choose_device", lambda name: torch.device(name))
+    assert {one.engine for one in available_contestants("cuda")} == {"torch"}
+    assert {one.engine for one in available_contestants("cuda", ["openvino"])} == {"openvino"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"engines": ["openvinno"]}, "did you mean 'openvino'"),
+        ({"engines": ["onnxruntime"]}, r"pip install 'stylize\[onnx\]', or choose another: torch, openvino"),
+        ({"engines": ["torch"], "wanted": ["int8"]}, "unknown precision of torch on cpu 'int8'.*float32, bfloat16"),
+    ],
+)
+def test_contestants_that_are_not_there(installed, chosen, said):
+    with pytest.raises(InputError, match=said):
+        available_contestants(**chosen)
+
+
+def test_the_time_is_shared_out():
+    cases = plan_cases(["fast"], ["instance", "batch"], [8, 16])
+    assert default_seconds(cases, (FLOAT, BRAIN)) * 4 * 3 == pytest.approx(speed_test.TOTAL_SECONDS)
+
+
+# What is painted, with what.
+
+
+def test_the_photo_is_a_square_of_the_size():
+    for size in (1, 33):
+        square = photo(size)
+        assert square.shape == (1, 3, size, size)
+        assert square.dtype == torch.float32
+        assert 0 <= float(square.min()) <= float(square.max()) <= 1
+    assert float(square.std()) > 0.05
+
+
+def test_shipped_weights_are_used_where_there_are_some(monkeypatch):
+    network, style = shipped_or_random("fast", "instance")
+    assert style == "starry-night"
+    assert network.config == PRESETS["fast"]
+    assert not network.training
+    network, style = shipped_or_random("fast", "group")
+    assert (style, network.config.norm, network.training) == ("random", "group", False)
+
+    def damaged(*arguments: Any) -> None:
+        raise WeightsError("damaged")
+
+    monkeypatch.setattr(speed_test, "resolve_weights", damaged)
+    with pytest.raises(WeightsError):
+        shipped_or_random("fast", "instance")
+
+
+def test_the_engine_of_torch_on_a_small_picture(small):
+    contestants = available_contestants("cpu", ["torch"], ["float32"])
+    test = SpeedTest(SpeedPlan(plan_cases(["fast"], ["instance"], [32]), contestants, repeats=1))
+    test.run()
+    plain, engine = test.rows()
+    assert (plain.error, engine.error) == (None, None)
+    assert engine.weights == "starry-night"
+    assert engine.largest_difference < 1
+    assert engine.percent_of_ceiling > 0 and engine.times_faster > 0
+    assert test.ceilings()["float32"]["gflops"] > 0

@@ -25,8 +25,8 @@ MAXIMUM_PIXELS = 178_956_970
 """Largest picture that is decoded, in pixels: the size from which Pillow itself refuses (twice its warning limit)."""
 
 _ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF"
-_RAW_SUFFIXES = frozenset((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"))
-_HEAD_BYTES = 32
+RAW_SUFFIXES = frozenset((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"))
+HEAD_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read_picture(source: Path | str | BinaryIO) -> Picture:
     name = shown(source)
     if os.path.isdir(source):
         raise ImageError(f"{name} is a folder, not a picture")
-    if Path(source).suffix.lower() in _RAW_SUFFIXES:
+    if Path(source).suffix.lower() in RAW_SUFFIXES:
         # Pillow would open many raw files as TIFF and show their thumbnail of 160 pixels.
         raise ImageError(f"{name} is a camera raw file; export it as JPEG, PNG or TIFF first")
     try:
@@ -114,10 +114,10 @@ def normalise_image(image: Image.Image, name: str = "the picture") -> Picture:
 
 def _decode(stream: BinaryIO, name: str) -> Picture:
     """Decode the picture in a seekable stream."""
-    head = stream.read(_HEAD_BYTES)
+    head = stream.read(HEAD_BYTES)
     if not head:
         raise ImageError(f"{name} is empty (0 bytes)")
-    kind = _kind(head)
+    kind = format_of_head(head)
     if kind is None:
         raise _unknown_content(name, head)
     stream.seek(0)
@@ -126,7 +126,7 @@ def _decode(stream: BinaryIO, name: str) -> Picture:
             _check_size(image.size, name)
             if kind == "TIFF" and 50706 in image.tag_v2:  # DNGVersion: the first picture in there is a thumbnail
                 raise ImageError(f"{name} is a camera raw file; export it as JPEG, PNG or TIFF first")
-            if kind == "JPEG" and _ends_in_zeros(stream):
+            if kind == "JPEG" and ends_in_zeros(stream):
                 raise ImageError(f"{name} is damaged (its last part is missing); copy or export it again")
             return _normalised(image)
     except Image.DecompressionBombError as error:
@@ -157,7 +157,7 @@ def _opened(stream: BinaryIO, kind: str, name: str) -> Image.Image:
     return Image.open(stream, formats=[kind])
 
 
-def _kind(head: bytes) -> str | None:
+def format_of_head(head: bytes) -> str | None:
     """Return Pillow's name of the format that a file with these first bytes has, or None."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -192,10 +192,10 @@ def _unknown_content(name: str, head: bytes) -> ImageError:
 def _buffered(stream: BinaryIO, name: str) -> io.BytesIO:
     """Read a stream to its end, unless its first bytes already show that it holds no picture."""
     try:
-        data = stream.read(_HEAD_BYTES)
+        data = stream.read(HEAD_BYTES)
         if not isinstance(data, bytes):
             raise ImageError(f"{name} is a text stream; open it in binary mode")
-        if len(data) < _HEAD_BYTES or _kind(data):
+        if len(data) < HEAD_BYTES or format_of_head(data):
             data += stream.read()
     except OSError as error:
         raise ImageError(f"{name} cannot be read: {reason_of(error)}") from None
@@ -220,7 +220,7 @@ def _too_large(name: str, error: Image.DecompressionBombError) -> ImageError:
     return ImageError(f"{name} holds {count} pixels, {limit}; make it smaller first")
 
 
-def _ends_in_zeros(stream: BinaryIO) -> bool:
+def ends_in_zeros(stream: BinaryIO) -> bool:
     """Tell whether a JPEG ends in zeros instead of its end marker, as a copy that broke off into reserved space does.
 
     libjpeg takes the zeros for picture data and would paint the rest grey without a word.

@@ -21,10 +21,10 @@ WRITE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"))
 JPEG_QUALITY = 95
 """Quality of written JPEG and WebP files, 0 to 100."""
 
-_WRITE_FORMATS = {
+WRITE_FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
 }  # fmt: skip
-_LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # pixels; libjpeg stops 35 short of what 16 bits could hold
+LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # pixels; libjpeg stops 35 short of what 16 bits could hold
 _JPEG_EXIF_BYTES = 65533  # what one APP1 segment holds
 
 
@@ -53,14 +53,14 @@ def write_image(
         OutputError: The file exists already, or it cannot be written.
     """
     path, name = Path(path), shown(path)
-    picture_format = _WRITE_FORMATS.get(path.suffix.lower())
+    picture_format = WRITE_FORMATS.get(path.suffix.lower())
     if picture_format is None:
         given = f"the suffix '{path.suffix}'" if path.suffix else "no suffix"
         raise InputError(f"{name} has {given}; pictures are written as {', '.join(sorted(WRITE_SUFFIXES))}")
     try:
         if path.is_symlink():
             path = Path(os.path.realpath(path))  # replace what the link points to, not the link
-        _refuse_existing(path, name, overwrite)
+        refuse_existing(path, name, overwrite)
         data = _encoded(image, picture_format, alpha, exif, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".stylize-{secrets.token_hex(8)}.tmp"
@@ -69,7 +69,7 @@ def write_image(
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
-            _refuse_existing(path, name, overwrite)
+            refuse_existing(path, name, overwrite)
             with contextlib.suppress(OSError):
                 os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
             os.replace(temporary, path)
@@ -96,7 +96,7 @@ def encode_image(
         InputError: The format is unknown or cannot hold a picture of this size, or the alpha does not fit.
         OutputError: The encoder failed.
     """
-    formats = sorted(set(_WRITE_FORMATS.values()))
+    formats = sorted(set(WRITE_FORMATS.values()))
     wanted = format.upper()
     if wanted not in formats:
         raise InputError(f"unknown picture format '{format}' (known: {', '.join(formats)})")
@@ -107,7 +107,7 @@ def _encoded(image: Image.Image, wanted: str, alpha: Image.Image | None, exif: b
     """Encode a picture in one of the known formats; ``name`` is what error messages call it."""
     image = as_rgb(image)
     width, height = image.size
-    longest = _LONGEST_SIDE.get(wanted, max(width, height))
+    longest = LONGEST_SIDE.get(wanted, max(width, height))
     if max(width, height) > longest:
         problem = f"{name}: {width} x {height} pixels are too many, {wanted} holds up to {longest} on a side"
         raise InputError(f"{problem}; write a .png or .tif file")
@@ -141,7 +141,7 @@ def _encoded(image: Image.Image, wanted: str, alpha: Image.Image | None, exif: b
     return encoded.getvalue()
 
 
-def _refuse_existing(path: Path, name: str, overwrite: bool) -> None:
+def refuse_existing(path: Path, name: str, overwrite: bool) -> None:
     """Raise OutputError when something stands at the path that must not be replaced (OSError: it is out of reach)."""
     try:
         mode = os.stat(path).st_mode

@@ -82,7 +82,10 @@ def test_version():
 
 @pytest.mark.parametrize(
     ("word", "said"),
-    [("aply", "did you mean 'apply'?"), ("qqq", "unknown command 'qqq' (known: apply, train, compare, styles)")],
+    [
+        ("aply", "did you mean 'apply'?"),
+        ("qqq", "unknown command 'qqq' (known: apply, train, compare, styles, export, bench)"),
+    ],
 )
 def test_unknown_command(word, said):
     result = invoke(word)

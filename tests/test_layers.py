@@ -17,16 +17,13 @@ PACKAGE = ROOT / "stylize"
 IMAGE_MODULES = ("image_errors", "image_exif", "image_colour", "image_folders", "image_reading", "image_writing")
 """What stands behind the door ``stylize.images``."""
 
-STRIP_PARTS = ("tiff_directories", "pixel_store", "png_strips", "tiff_strips")
-"""What ``stylize.strip_files`` is built of."""
-
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config"),
     ("images", *IMAGE_MODULES, "devices", "norms", "resources", "provenance"),
     ("transformer", "applied_norms", "vgg", "losses", "data", "preparation"),
-    ("checkpoints", "zoo", "evaluation", "paintings", "run_log", "run_folder", "program", *STRIP_PARTS),
-    ("engines", "tiling", "strip_files", "strip_reading", "strip_writing", "training", "training_photos", "panels"),
-    ("stylizer", "style_choice", "speed_test", "exporting"),
+    ("checkpoints", "zoo", "evaluation", "paintings", "run_log", "run_folder", "program", "strips"),
+    ("engines", "tiling", "training", "training_photos", "panels", "stroke_size"),
+    ("stylizer", "style_choice", "speed_test", "exporting", "large_pictures"),
     ("comparison", "video", "web"),
     ("cli",),
     ("__init__", "__main__"),
@@ -42,8 +39,8 @@ BESIDE = {
     ("run_folder", "run_log"),
     ("training", "training_photos"),
     ("stylizer", "style_choice"),
+    ("large_pictures", "stylizer"),
 }
-BESIDE |= {("strip_files", "strip_reading"), ("strip_files", "strip_writing"), ("tiff_strips", "tiff_directories")}
 BESIDE |= {(name, "image_errors") for name in IMAGE_MODULES[1:]}
 BESIDE |= {("image_reading", "image_colour"), ("image_reading", "image_exif"), ("image_writing", "image_colour")}
 BESIDE |= {("images", name) for name in ("image_colour", "image_folders", "image_reading", "image_writing")}

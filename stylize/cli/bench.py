@@ -229,7 +229,7 @@ def table(document: dict[str, Any], repeats: int, seconds: float | None = None) 
     restless = [row for row in measured if row["ms_max"] > RESTLESS * row["ms_min"]]
     if restless:
         lines.append(
-            f"in {len(restless)} of {len(measured)} rows the longest time is more than {RESTLESS:g} times the shortest: "
+            f"in {len(restless)} of {len(measured)} rows the longest time is over {RESTLESS:g} times the shortest: "
             "the machine has other work, so trust the times less than the ratios"
         )
     random = sorted({f"{row['preset']} {row['norm']}" for row in measured if row["weights"] == "random"})

@@ -14,8 +14,6 @@ from stylize.errors import DeviceError, InputError, StylizeError, unknown_name
 from stylize.program import lower
 from stylize.transformer import TransformerNet
 
-ENGINES = ENGINE_NAMES
-
 PACKAGES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 """What an engine needs beside torch."""
 

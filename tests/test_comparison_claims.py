@@ -86,6 +86,12 @@ def test_every_claim_once_and_none_is_tested_without_runs():
 # ---------------------------------------------------------------------------------------------------------------- noise
 
 
+def test_the_noise_is_that_of_the_painting_with_all_the_runs():
+    calm, wild = seeds("instance", 1.0, 1.05), [replace(run, painting="night") for run in seeds("instance", 1.0, 1.5)]
+    assert Evidence([*calm, *wild], {}, "wave").noise == pytest.approx(0.05 / 1.025)
+    assert Evidence([calm[0], *wild], {}, "wave").noise == pytest.approx(0.5 / 1.25)
+
+
 def test_the_noise_is_the_largest_spread_between_seeds_but_never_below_two_percent():
     assert Evidence(plain(instance=1, batch=2), {}, "wave").noise == SMALLEST_NOISE == 0.02
     noisy = [*seeds("instance", 1.0, 1.1), *seeds("batch", 2.0, 2.1, 2.6)]
@@ -337,13 +343,21 @@ def test_shallow_and_deep(shallow, deep, verdict):
 
 @pytest.mark.parametrize(
     ("first", "verdict", "way"),
-    [(2**0.5, REPRODUCED, 50), (2.0, NOT_REPRODUCED, 0), (3.0, NOT_REPRODUCED, -58), (1.0, NOT_REPRODUCED, 100)],
+    [(2**0.5, REPRODUCED, 50), (2.0, NOT_REPRODUCED, 0), (3.0, NOT_REPRODUCED, -58), (0.5, NOT_REPRODUCED, 200)],
 )
 def test_first_layer(first, verdict, way):
     claim = decide("first-layer", plain(instance=1, batch=2, first=first))
     assert claim.verdict == verdict
     said = f"everywhere 2.00, instance norm in the first layer {first:.2f}, in all layers 1.00: {way} % of the way."
     assert said in claim.sentence
+
+
+def test_a_first_layer_that_does_nearly_all_leaves_the_rest_undecided():
+    claim = decide("first-layer", plain(instance=1, batch=2, first=1.01))
+    assert claim.verdict == UNDECIDED
+    assert claim.sentence.endswith(
+        "in all layers 1.00: 99 % of the way; the rest of the way is within the noise of 2 %."
+    )
 
 
 def test_first_layer_where_there_is_no_way_to_go():

@@ -417,6 +417,7 @@ def test_learning_rates(charts):
     study = replace(outcome.study, rates=(0.0005, 0.002, 0.008), controls=(), photo_counts=())
     found = section(outcome_of(study, tried, {"instance": 0.002, "batch": 0.008}), "learning-rates")
     assert found.finding == "Each norm's own best of 0.0005, 0.002, 0.008: instance 0.002, batch 0.008."
+    assert found.caveats[1:] == ("0.008 was the highest rate tried: a higher one might suit batch better still.",)
     assert section(outcome, "learning-rates") is None
 
 

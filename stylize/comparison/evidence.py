@@ -29,10 +29,11 @@ class Evidence:
         self.noise = self._noise()
 
     def _noise(self) -> float:
-        """Return the share by which the loss of one norm differs between seeds, the largest found."""
-        shares = [
-            (one.total.high - one.total.low) / one.total.median for one in self.summaries.values() if one.seeds > 1
-        ]
+        """Return the share by which the loss of one norm differs between seeds, the largest found on the painting that
+        the claims are held against; on any where that one has a single seed."""
+        several = [one for one in self.summaries.values() if one.seeds > 1]
+        own = [one for one in several if one.painting == self.painting]
+        shares = [(one.total.high - one.total.low) / one.total.median for one in own or several]
         return max([SMALLEST_NOISE, *shares])
 
     def summary(self, norm: str, painting: str | None = None) -> NormSummary | None:

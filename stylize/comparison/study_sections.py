@@ -141,7 +141,8 @@ def _number(found: Range) -> str:
 
 def _noise(outcome: StudyOutcome) -> str:
     """Say by how much seeds alone change a loss, and from where on a difference counts."""
-    shares = [(one.total.high - one.total.low) / one.total.median for one in outcome.summaries if one.seeds > 1]
+    several = [one for one in outcome.summaries if one.seeds > 1 and one.painting == outcome.painting]
+    shares = [(one.total.high - one.total.low) / one.total.median for one in several]
     seeds = f"seeds alone change a loss by up to {100 * max(shares):.0f} %" if shares else "there is one seed of each"
     return f"{seeds}, and differences of {100 * outcome.noise:.0f} % and less count as none"
 
@@ -428,8 +429,22 @@ def _learning_rates(outcome: StudyOutcome) -> Section | None:
                 "Held-out loss at the end against the peak learning rate, one line for each norm.",
             ),
         ),
-        ("The rate is chosen on the held-out photos with seed 0; all other runs of that norm use it.",),
+        (
+            "The rate is chosen on the held-out photos with seed 0; all other runs of that norm use it.",
+            *_at_the_end_of_the_grid(outcome),
+        ),
     )
+
+
+def _at_the_end_of_the_grid(outcome: StudyOutcome) -> list[str]:
+    """Say which norms might do better beyond the learning rates that were tried."""
+    found = []
+    for end, word in ((min(outcome.study.rates), "lower"), (max(outcome.study.rates), "higher")):
+        norms = [norm for norm, rate in outcome.rates.items() if rate == end and "@" not in norm]
+        if norms:
+            named = listed(norms)
+            found.append(f"{end:g} was the {word[:-2]}est rate tried: a {word} one might suit {named} better still.")
+    return found
 
 
 def _optimum(outcome: StudyOutcome) -> Section | None:

@@ -17,12 +17,17 @@ PACKAGE = ROOT / "stylize"
 IMAGE_MODULES = ("image_errors", "image_exif", "image_colour", "image_folders", "image_reading", "image_writing")
 """What stands behind the door ``stylize.images``."""
 
+TILE_MODULES = tuple(
+    f"tile_{name}" for name in ("rows", "store", "passes", "features", "stages", "sources", "chain", "plan")
+)
+"""What stands behind the door ``stylize.tiling``, from the bottom: each may import those before it."""
+
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config"),
     ("images", *IMAGE_MODULES, "devices", "norms", "resources", "provenance"),
     ("transformer", "applied_norms", "vgg", "losses", "data", "preparation"),
     ("checkpoints", "zoo", "evaluation", "paintings", "run_log", "run_folder", "program", "strips"),
-    ("engines", "tiling", "training", "training_photos", "panels", "stroke_size"),
+    ("engines", "tiling", *TILE_MODULES, "training", "training_photos", "panels", "stroke_size"),
     ("stylizer", "style_choice", "speed_test", "exporting", "large_pictures"),
     ("comparison", "video", "web"),
     ("cli",),
@@ -44,6 +49,8 @@ BESIDE = {
 BESIDE |= {(name, "image_errors") for name in IMAGE_MODULES[1:]}
 BESIDE |= {("image_reading", "image_colour"), ("image_reading", "image_exif"), ("image_writing", "image_colour")}
 BESIDE |= {("images", name) for name in ("image_colour", "image_folders", "image_reading", "image_writing")}
+BESIDE |= {(name, below) for position, name in enumerate(TILE_MODULES) for below in TILE_MODULES[:position]}
+BESIDE |= {("tiling", name) for name in TILE_MODULES} | {("tile_stages", "engines")}
 """The few imports within one layer: (who, what)."""
 
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))

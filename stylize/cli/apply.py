@@ -12,6 +12,8 @@ import click
 from stylize.cli.allocator import keep_freed_memory
 from stylize.cli.options import (
     NORM,
+    MemoryParameter,
+    TileParameter,
     device_option,
     engine_option,
     json_option,
@@ -43,6 +45,23 @@ if TYPE_CHECKING:
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Architecture of a shipped style.")
 @click.option("-o", "--output", metavar="OUT", help="File or folder for the results; - is standard output.")
 @click.option("--size", type=click.IntRange(min=1), metavar="PX", help="Long edge of the result in pixels.")
+@click.option(
+    "--tile",
+    type=TileParameter(),
+    default="auto",
+    show_default=True,
+    help="Paint in strips of so many pixels, with the same result; auto does where memory asks for it.",
+)
+@click.option(
+    "--memory", type=MemoryParameter(), help="Most memory for a picture, such as 2GB.  [default: half of what is free]"
+)
+@click.option(
+    "--tile-statistics",
+    type=click.Choice(["exact", "thumbnail"]),
+    default="exact",
+    show_default=True,
+    help="What strips are normalised by: the whole picture, or a small copy of it, which is faster but another result.",
+)
 @device_option
 @engine_option
 @precision_option
@@ -58,6 +77,9 @@ def command(
     preset: str | None,
     output: str | None,
     size: int | None,
+    tile: str | int,
+    memory: int | None,
+    tile_statistics: str,
     device: str,
     engine: str | None,
     precision: str,
@@ -92,9 +114,10 @@ def command(
         raise InputError("--json and the picture cannot both go to standard output; give -o FILE")
     if any(None in task.outputs for task in plan.tasks) and sys.stdout.isatty():
         raise InputError("a picture is not written to a terminal; give -o FILE, or send the output to a file or a pipe")
-    from stylize.cli.apply_job import Job, Request
+    from stylize.cli.apply_job import Job, Request, Strips
 
-    job = Job(Request(size, overwrite, as_json, device, engine, precision), plan, started)
+    strips = Strips(tile, memory, tile_statistics)
+    job = Job(Request(size, overwrite, as_json, device, engine, precision, strips), plan, started)
     if plan.tasks:
         keep_freed_memory()
         job.load(chosen)

@@ -14,6 +14,7 @@ import click
 
 from stylize.cli.outputs import Plan, Problem, Task
 from stylize.cli.overlap import overlapped
+from stylize.cli.strip_progress import StripProgress
 from stylize.cli.tables import aligned
 from stylize.config import IMAGE_SIZE_MINIMUM
 from stylize.errors import InputError, StylizeError
@@ -49,6 +50,7 @@ class Painted:
         style_distance: Distance to the painting; None when not measured.
         contrast_change: Mean change of the result when the contrast of the photo is halved, in grey levels of 0..255;
             None when not measured.
+        tiles: How it was painted in strips; None when it was painted whole.
     """
 
     photo: str
@@ -60,6 +62,22 @@ class Painted:
     seconds: float
     style_distance: float | None = None
     contrast_change: float | None = None
+    tiles: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Strips:
+    """How pictures are painted that are too large for memory.
+
+    Attributes:
+        tile: ``auto``, ``off``, or the rows of a strip.
+        memory: Most bytes for a picture; None is half of what is free.
+        statistics: ``exact`` or ``thumbnail``.
+    """
+
+    tile: str | int = "auto"
+    memory: int | None = None
+    statistics: str = "exact"
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,7 @@ class Request:
         device: Name of the device.
         engine: Name of the engine; None leaves the choice to the style.
         precision: Name of the precision.
+        strips: How pictures are painted that are too large for memory.
     """
 
     size: int | None = None
@@ -81,6 +100,7 @@ class Request:
     device: str = "auto"
     engine: str | None = None
     precision: str = "auto"
+    strips: Strips = Strips()
 
 
 @dataclass(frozen=True)
@@ -184,11 +204,17 @@ class Job:
         finally:
             bar.close()
 
-    def read(self, task: Task) -> Photo:
-        """Read a photo, and scale it if that was asked for."""
+    def read(self, task: Task) -> Photo | None:
+        """Read a photo, and scale it if that was asked for; return None for one that is to be painted in strips."""
         from stylize.images import resize_long_edge
 
         begun = time.perf_counter()
+        if task.source.path is not None and self.request.size is None:
+            from stylize.strips import picture_size
+
+            strips = self.request.strips
+            if strips.tile != "off" and self.wants_strips(task, picture_size(task.source.path, strips.memory)):
+                return None
         picture = _read(task)
         image, alpha = picture.image, picture.alpha
         if self.request.size is not None:
@@ -196,8 +222,26 @@ class Job:
             alpha = resize_long_edge(alpha, self.request.size) if alpha is not None else None
         return Photo(picture, image, alpha, time.perf_counter() - begun)
 
-    def paint(self, task: Task, photo: Photo) -> Painting:
-        """Paint a photo with every network."""
+    def wants_strips(self, task: Task, size: tuple[int, int] | None) -> bool:
+        """Say whether a picture (width, height) is to be painted in strips."""
+        strips = self.request.strips
+        if size is None or strips.tile == "off" or None in task.outputs:
+            return False
+        if isinstance(strips.tile, int):
+            return True
+        if any(stylizer.network is None for stylizer in self.stylizers):
+            return False
+        from stylize.large_pictures import default_memory, needed_bytes
+
+        limit = default_memory() if strips.memory is None else strips.memory
+        return max(needed_bytes(stylizer, *size) for stylizer in self.stylizers) > limit
+
+    def paint(self, task: Task, photo: Photo | None) -> Painting | list[Painted]:
+        """Paint a photo with every network; one that is painted in strips is written at once."""
+        if photo is None:
+            return self.paint_strips(task, task.source.path)
+        if self.wants_strips(task, photo.image.size):
+            return self.paint_strips(task, replace(photo.picture, image=photo.image, alpha=photo.alpha))
         images, seconds = [], []
         for stylizer in self.stylizers:
             begun = time.perf_counter()
@@ -205,8 +249,44 @@ class Job:
             seconds.append(time.perf_counter() - begun)
         return Painting(photo, images, seconds)
 
-    def write(self, task: Task, painting: Painting) -> list[Painted]:
+    def paint_strips(self, task: Task, source: Path | Picture) -> list[Painted]:
+        """Paint a picture strip by strip into its file."""
+        from stylize.large_pictures import paint_large
+
+        if task.comparison is not None:
+            raise InputError("a picture in strips is painted with one norm at a time; give one --norm, or --tile off")
+        begun = time.perf_counter()
+        stylizer, output, strips = self.stylizers[0], task.outputs[0], self.request.strips
+        with StripProgress(task.source.label, alone=len(self.tasks) == 1, quiet=self.request.as_json) as progress:
+            painted = paint_large(
+                stylizer,
+                source,
+                output,
+                memory=strips.memory,
+                strip=strips.tile if isinstance(strips.tile, int) else None,
+                statistics=strips.statistics,
+                dtype="float32" if self.request.precision == "auto" else self.request.precision,
+                overwrite=self.request.overwrite,
+                on_strip=progress.advance,
+            )
+        plan = painted.plan
+        tiles = {
+            "strip": plan.strip,
+            "passes": plan.passes,
+            "statistics": strips.statistics,
+            "stored": str(plan.stored).removeprefix("torch."),
+            "storage": list(plan.storage),
+            "memory": painted.memory,
+        }
+        seconds = round(time.perf_counter() - begun, 3)
+        size = (painted.width, painted.height)
+        return [Painted(task.source.label, str(output), stylizer.style, stylizer.norm, *size, seconds, tiles=tiles)]
+
+    def write(self, task: Task, painting: Painting | list[Painted]) -> list[Painted]:
         """Write the results of a photo and say what they are."""
+        if isinstance(painting, list):
+            self.written += 1
+            return painting
         photo, results = painting.photo, []
         parts = zip(self.stylizers, task.outputs, painting.images, painting.seconds, strict=True)
         for stylizer, output, image, seconds in parts:
@@ -324,7 +404,10 @@ class Job:
         """Print the one document of ``--json``."""
         measures = ("style_distance", "contrast_change")
         several = len(self.stylizers) > 1
-        results = [{k: v for k, v in asdict(one).items() if several or k not in measures} for one in self.results]
+        results = [
+            {k: v for k, v in asdict(one).items() if (several or k not in measures) and (k != "tiles" or v)}
+            for one in self.results
+        ]
         document: dict[str, Any] = {
             "results": results,
             "failures": [{"photo": problem.photo, "error": str(problem.error)} for problem in self.problems],

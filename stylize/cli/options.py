@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from stylize.config import ENGINE_NAMES, PRECISION_NAMES, parse_norm
@@ -24,6 +26,42 @@ class NormParameter(click.ParamType):
 
 
 NORM = NormParameter()
+
+
+class TileParameter(click.ParamType):
+    """``auto``, ``off``, or the rows of a strip."""
+
+    name = "tile"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        text = str(value).strip().lower()
+        if text in ("auto", "off"):
+            return text
+        if text.isascii() and text.isdigit() and int(text) > 0:
+            return int(text)
+        self.fail(f"'{value}' given; auto, off or a number of pixels, such as 512, is accepted", param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "auto|off|PX"
+
+
+class MemoryParameter(click.ParamType):
+    """A number of bytes with a unit, such as ``2GB``."""
+
+    name = "memory"
+
+    UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", str(value).lower(), flags=re.ASCII)
+        size = 0 if match is None else int(float(match[1]) * self.UNITS[match[2] or ""])
+        if not 0 < size < 2**60:
+            self.fail(f"'{value}' given; a number of bytes such as 2GB, 500MB or 1.5GiB is accepted", param, ctx)
+        return size
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "SIZE"
+
 
 device_option = click.option(
     "--device",

@@ -1,0 +1,109 @@
+"""Features as they go through a strip: their shape, what is still to be done to them, and how they wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Format:
+    """Shape and dtype of rows of features.
+
+    Attributes:
+        channels: C.
+        height: Rows of the whole picture at this resolution.
+        width: W.
+        dtype: What they are computed in.
+        device: Where.
+    """
+
+    channels: int
+    height: int
+    width: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def empty(self, rows: int, padding: int = 0) -> Tensor:
+        """Return room for some rows, with ``padding`` columns at the left and right."""
+        shape = (1, self.channels, rows, self.width + 2 * padding)
+        return torch.empty(shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last)
+
+    def size(self, rows: int, padding: int = 0) -> int:
+        """Return the bytes of some rows."""
+        return self.channels * rows * (self.width + 2 * padding) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What follows a convolution: a scale and a shift for every channel, and a ReLU.
+
+    Attributes:
+        scale: (C, 1, 1) float32; None = no normalisation.
+        shift: (C, 1, 1) float32.
+        relu: Whether a ReLU follows.
+    """
+
+    scale: Tensor | None
+    shift: Tensor | None
+    relu: bool
+
+    def write(self, rows: Tensor, place: Tensor) -> None:
+        """Write the finished ``rows`` to ``place``, of the same shape."""
+        if self.scale is None:
+            if self.relu:
+                torch.clamp_min(rows, 0, out=place)
+            else:
+                place.copy_(rows)
+            return
+        # In float32, which a bfloat16 result is rounded from once.
+        direct = rows.dtype == place.dtype == torch.float32
+        result = torch.addcmul(self.shift, rows.float(), self.scale, out=place if direct else None)
+        if self.relu:
+            result.relu_()
+        if not direct:
+            place.copy_(result)
+
+    def work(self, rows_size: int, dtype: torch.dtype) -> int:
+        """Return the bytes that :meth:`write` needs besides ``rows_size`` bytes of rows of ``dtype``."""
+        if self.scale is None or dtype == torch.float32:
+            return 0
+        return 2 * rows_size * FLOAT32_BYTES // dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How features are kept between passes.
+
+    Attributes:
+        place: ``memory`` or ``scratch``.
+        dtype: ``torch.float32`` or ``torch.float16``.
+    """
+
+    place: str
+    dtype: torch.dtype
+
+    def stored(self, features: Format, rows: int) -> int:
+        """Return the bytes of some rows on their way into a file or out of it."""
+        return features.channels * features.width * rows * self.dtype.itemsize if self.place == "scratch" else 0
+
+    def wide(self, features: Format, rows: int) -> int:
+        """Return the bytes of some rows as float32, where they have to become that on their way."""
+        same = self.dtype == features.dtype == torch.float32
+        return 0 if same else features.channels * features.width * rows * FLOAT32_BYTES
+
+
+def kept_copy(rows: Tensor, room: Tensor | None) -> Tensor | None:
+    """Return a copy of rows that stay until the next strip, in the ``room`` of the last ones where they fit; None of no
+    rows.
+
+    A view would keep the whole strip alive. And new memory for every strip, between what comes and goes with the strip,
+    would leave holes that the allocator cannot use: the process would take twice the memory.
+    """
+    if not rows.shape[2]:
+        return None
+    return room.copy_(rows) if room is not None and room.shape == rows.shape else rows.clone()

@@ -121,7 +121,8 @@ def paint_large(
         statistics: ``exact``, or ``thumbnail`` for the approximation of a small copy (:mod:`stylize.tiling`).
         dtype: What to compute in: ``float32``, ``bfloat16`` or ``float16``.
         overwrite: Whether ``output`` may be replaced.
-        scratch: Folder for scratch files; None is the system's folder for temporary files.
+        scratch: Folder for scratch files, of which nothing is left; None is the folder of ``output`` where it exists,
+            since the system's folder for temporary files often lies in memory.
         on_strip: Called with the number of strips done, in all passes, and how many there are.
 
     Raises:
@@ -135,6 +136,8 @@ def paint_large(
     if dtype not in DTYPES:
         raise InputError(f"strips in {dtype} asked for; {', '.join(DTYPES)} are accepted")
     memory = default_memory() if memory is None else memory
+    if scratch is None and output.parent.is_dir():
+        scratch = output.parent
     program = lower(stylizer.network)
     with _opened(source, memory, scratch) as rows:
         height, width = rows.height, rows.width

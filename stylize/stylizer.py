@@ -16,9 +16,13 @@ from stylize.engines.choice import make_engine
 from stylize.engines.engine import Engine
 from stylize.errors import InputError, StylizeError
 from stylize.images import normalise_image, to_image, to_tensor
+from stylize.stroke_size import Enlargement, painting_scale, painting_size, reduce, second_pass
 from stylize.style_choice import choose_style, is_onnx
 from stylize.transformer import TransformerNet
 from stylize.zoo import DEFAULT_STYLE, preset_name, style_name
+
+ENLARGED_ROWS = 256
+"""Rows that are enlarged at once."""
 
 
 def load(
@@ -135,16 +139,22 @@ class Stylizer:
         return preset_name(self.weights)
 
     @overload
-    def __call__(self, image: Image.Image) -> Image.Image: ...
+    def __call__(self, image: Image.Image, *, scale: float | str = ..., passes: int = ...) -> Image.Image: ...
 
     @overload
-    def __call__(self, image: Tensor) -> Tensor: ...
+    def __call__(self, image: Tensor, *, scale: float | str = ..., passes: int = ...) -> Tensor: ...
 
-    def __call__(self, image: Image.Image | Tensor) -> Image.Image | Tensor:
+    def __call__(
+        self, image: Image.Image | Tensor, *, scale: float | str = 1.0, passes: int = 1
+    ) -> Image.Image | Tensor:
         """Repaint a picture or a batch of pictures, of any size from 1x1.
 
         Args:
             image: A PIL picture of any mode, or float32 pictures (B, 3, H, W), RGB in [0, 1].
+            scale: Size at which to paint, as a part of the size of the picture, above 0 up to 1; or ``auto``, which
+                falls with the size beyond 1024 px. Strokes have a fixed size in pixels: painted at half the size they
+                are twice as bold. The painting is enlarged along its strokes (:mod:`stylize.stroke_size`).
+            passes: 2 paints the enlarged painting once more, for fine strokes over the bold ones.
 
         Returns:
             For a PIL picture, one of the same size, RGB, or RGBA with the alpha of the given one; a photo whose EXIF
@@ -155,20 +165,22 @@ class Stylizer:
             InputError: A tensor of another shape, dtype or range, a damaged picture, or something that is none.
             StylizeError: The picture needs more memory than there is.
         """
+        if passes not in (1, 2):
+            raise InputError(f"{passes} passes asked for; 1 or 2 are accepted")
         if isinstance(image, Image.Image):
-            return self._paint_picture(image)
+            return self._paint_picture(image, scale, passes)
         if isinstance(image, Tensor):
-            return self._paint_batch(image)
+            return self._paint_batch(image, scale, passes)
         raise InputError(f"a {type(image).__name__} given; a PIL picture or a tensor (B, 3, H, W) is accepted")
 
-    def _paint_picture(self, image: Image.Image) -> Image.Image:
+    def _paint_picture(self, image: Image.Image, scale: float | str, passes: int) -> Image.Image:
         picture = normalise_image(image)
-        painted = to_image(self._run(to_tensor(picture.image)))
+        painted = to_image(self._paint(to_tensor(picture.image), scale, passes))
         if picture.alpha is not None:
             painted.putalpha(picture.alpha)
         return painted
 
-    def _paint_batch(self, images: Tensor) -> Tensor:
+    def _paint_batch(self, images: Tensor, scale: float | str, passes: int) -> Tensor:
         if images.dim() != 4 or images.shape[1] != 3 or 0 in images.shape:
             raise InputError(f"pictures of shape {tuple(images.shape)} given; (B, 3, H, W) is accepted")
         if images.dtype != torch.float32:
@@ -176,7 +188,28 @@ class Stylizer:
         lowest, highest = (float(limit) for limit in images.aminmax())
         if not (lowest >= 0 and highest <= 1):  # Written so that NaN is refused too.
             raise InputError(f"pictures in [{lowest:g}, {highest:g}] given; [0, 1] is accepted")
-        return self._run(images).to(images.device)
+        return self._paint(images, scale, passes).to(images.device)
+
+    def _paint(self, images: Tensor, scale: float | str, passes: int) -> Tensor:
+        """Paint checked pictures (B, 3, H, W), at another size where ``scale`` says so."""
+        height, width = images.shape[-2:]
+        if painting_scale(width, height, scale) == 1:
+            return self._run(images)
+        wide, tall = painting_size(width, height, scale)
+        return torch.cat([self._paint_enlarged(photo, tall, wide, passes) for photo in images.cpu().split(1)])
+
+    def _paint_enlarged(self, photo: Tensor, tall: int, wide: int, passes: int) -> Tensor:
+        """Paint a photo (1, 3, H, W) at the size ``tall`` x ``wide`` and enlarge the painting."""
+        height, width = photo.shape[-2:]
+        small = reduce(photo, tall, wide)
+        enlargement = Enlargement(self._run(small).cpu(), small, height, width)
+        painted = torch.empty_like(photo)
+        for top in range(0, height, ENLARGED_ROWS):
+            rows = slice(top, top + ENLARGED_ROWS)
+            painted[:, :, rows] = enlargement.rows(photo[:, :, rows], top)
+        if passes == 2:
+            painted = second_pass(painted, photo, lambda mixed: self._run(mixed).cpu())
+        return painted.clamp(0, 1)
 
     def _run(self, images: Tensor) -> Tensor:
         """Paint checked pictures (B, 3, H, W); returns the same shape in [0, 1] on the device of the network."""

@@ -108,7 +108,7 @@ class Chains:
         stages: list[Stage] = []
         moments: Moments | None = None
         remembered: Remembered | None = None
-        nothing = Finish(None, None, False)
+        nothing = Finish(None, None, None, False)
         pending, features = nothing, self.trunk
         for position, step in enumerate(one.steps):
             if isinstance(step, int):
@@ -146,7 +146,7 @@ class Chains:
         layer = self.program.layers[number]
         # Only whether there is a norm counts for the memory it takes.
         some = None if layer.norm is None else torch.empty(0)
-        return Finish(some, some, layer.relu)
+        return Finish(some, some, some, layer.relu)
 
     def _stored(self, place: Place, inside: Inside | None) -> Stored:
         return Stored(self.trunk, self.keeping[place], inside.stores[place] if inside else None)

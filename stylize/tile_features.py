@@ -42,12 +42,16 @@ class Format:
 class Finish:
     """What follows a convolution: a scale and a shift for every channel, and a ReLU.
 
+    The mean goes first, by itself: behind a flat picture the scale is some hundreds, and a x and b would nearly cancel.
+
     Attributes:
-        scale: (C, 1, 1) float32; None = no normalisation.
+        centre: (C, 1, 1) float32, what is subtracted; None = no normalisation.
+        scale: (C, 1, 1) float32.
         shift: (C, 1, 1) float32.
         relu: Whether a ReLU follows.
     """
 
+    centre: Tensor | None
     scale: Tensor | None
     shift: Tensor | None
     relu: bool
@@ -62,7 +66,8 @@ class Finish:
             return
         # In float32, which a bfloat16 result is rounded from once.
         direct = rows.dtype == place.dtype == torch.float32
-        result = torch.addcmul(self.shift, rows.float(), self.scale, out=place if direct else None)
+        result = torch.sub(rows, self.centre, out=place if direct else None)
+        torch.addcmul(self.shift, result, self.scale, out=result)
         if self.relu:
             result.relu_()
         if not direct:
@@ -72,7 +77,7 @@ class Finish:
         """Return the bytes that :meth:`write` needs besides ``rows_size`` bytes of rows of ``dtype``."""
         if self.scale is None or dtype == torch.float32:
             return 0
-        return 2 * rows_size * FLOAT32_BYTES // dtype.itemsize
+        return rows_size * FLOAT32_BYTES // dtype.itemsize
 
 
 @dataclass(frozen=True)

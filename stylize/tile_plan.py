@@ -19,8 +19,8 @@ from stylize.transformer import padded_size
 WORK_BYTES = 200 * 10**6
 """Memory that the features of a strip may take where nothing else is asked for. Larger strips are not faster."""
 
-WORK_FACTOR = 1.5
-"""Or this many times what the smallest strip takes, where a picture is so wide that this is more."""
+WORK_BEYOND_LEAST = 100 * 10**6
+"""Or this much beyond what the smallest strip takes, where a picture is so wide that this is more."""
 
 LEAST_WORK_BYTES = 50 * 10**6
 """Below this strips become slow: features go to a scratch file first."""
@@ -222,14 +222,14 @@ class _Planner:
         """
         if strip is not None:
             return self.rounded(strip)
-        allowed = max(WORK_BYTES, WORK_FACTOR * self._work_bytes(self.reduction, way))
+        allowed = max(WORK_BYTES, WORK_BEYOND_LEAST + self._work_bytes(self.reduction, way))
         if memory is not None:
             allowed = min(allowed, memory - self._stored_bytes(way) - self.weights)
             if allowed < LEAST_WORK_BYTES and not last:
                 return None
         return self._largest(way, allowed)
 
-    def _largest(self, way: Waiting, allowed: float) -> int:
+    def _largest(self, way: Waiting, allowed: int) -> int:
         """Return the rows of the largest strip whose features take no more than ``allowed`` bytes, or the least."""
         low, high = 1, self.padded[0] // self.reduction
         while low < high:

@@ -6,9 +6,9 @@ cannot be painted one by one, however much they overlap. Here the picture is wal
 the residual blocks, which are small, for the next one (:mod:`stylize.tile_store`). Within a walk every layer keeps the
 last rows it has seen, so strips need no overlap (:mod:`stylize.tile_rows`, :mod:`stylize.tile_stages`).
 
-The result is that of the whole picture but for rounding. ``statistics="thumbnail"`` is the faster approximation of Chen
-et al. 2022, "Towards Ultra-Resolution Neural Style Transfer via Thumbnail Instance Normalization" (arXiv 2103.11784),
-section 3.2: statistics of a small copy of the picture, and then a single walk.
+The result is that of the whole picture but for rounding. ``statistics="thumbnail"`` is the faster approximation of
+Chen et al. 2022, "Towards Ultra-Resolution Neural Style Transfer via Thumbnail Instance Normalization" (arXiv
+2103.11784), section 3.2: statistics of a small copy of the picture, and then a single walk.
 
 Example::
 
@@ -134,7 +134,9 @@ class _Painter:
             for layer in program.layers
         ]
         self.finishes = {
-            number: Finish(None, None, layer.relu) for number, layer in enumerate(program.layers) if layer.norm is None
+            number: Finish(None, None, None, layer.relu)
+            for number, layer in enumerate(program.layers)
+            if layer.norm is None
         }
         self.done, self.total = 0, 0
         self.on_strip: Callable[[int, int], None] | None = None
@@ -183,9 +185,12 @@ class _Painter:
 
     def _finish(self, number: int, moments: Moments) -> Finish:
         layer = self.program.layers[number]
-        scale, shift = layer.norm.coefficients(moments.mean[None], moments.variance[None])
-        scale, shift = (values[0].float()[:, None, None].to(self.device) for values in (scale, shift))
-        return Finish(scale, shift, layer.relu)
+        mean, variance = moments.mean[None], moments.variance[None]
+        # As it will be subtracted: what rounding leaves is made up for by the shift.
+        centre = mean.float().to(mean.dtype)
+        found = (centre, *layer.norm.coefficients(mean, variance, centre))
+        centre, scale, shift = (values[0].float()[:, None, None].to(self.device) for values in found)
+        return Finish(centre, scale, shift, layer.relu)
 
 
 def _walk(chain: Chain, top: int, bottom: int) -> None:

@@ -616,3 +616,37 @@ print(faults(10_000_000))  # 40 MB: more than glibc keeps by itself.
         pytest.skip("not glibc")
     kept, usual = (int(run_python("-c", code, mode).stdout) for mode in ("keep", "usual"))
     assert kept < usual / 10
+
+
+def test_scale_paints_at_another_size_than_it_writes(shipped):
+    save_photo(shipped / "a.png", 96, 64)
+    pictures = {}
+    for name, options in {
+        "whole": (),
+        "half": ("--scale", "0.5"),
+        "twice": ("--scale", "0.5", "--scale-passes", "2"),
+        "auto": ("--scale", "auto"),
+    }.items():
+        result = apply("a.png", "-o", f"{name}.png", "--device", "cpu", *options)
+        assert result.exit_code == 0, result.output
+        with Image.open(shipped / f"{name}.png") as image:
+            assert image.size == (96, 64)
+            pictures[name] = np.asarray(image, np.int16)
+    assert np.array_equal(pictures["auto"], pictures["whole"])  # Small pictures are painted as they are.
+    assert np.abs(pictures["half"] - pictures["whole"]).mean() > 1
+    assert np.abs(pictures["half"] - pictures["twice"]).mean() > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--scale", "2"), "auto or a number above 0 up to 1"),
+        (("--scale", "nan"), "auto or a number above 0 up to 1"),
+        (("--scale", "0.5", "--tile", "64"), "--scale and --tile with a number do not go together"),
+        (("--scale-passes", "2"), "needs --scale below 1"),
+    ],
+)
+def test_scales_that_there_are_not(shipped, options, said):
+    save_photo(shipped / "a.png")
+    result = apply("a.png", *options)
+    assert result.exit_code == 2 and said in result.stderr

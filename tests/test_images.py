@@ -32,7 +32,8 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_everybody_else_comes_through_the_door() -> None:
-    rooms = set((ROOT / "stylize").glob("image_*.py"))
+    # Reading and writing in strips decode and encode for themselves; they have the keys.
+    rooms = set((ROOT / "stylize").glob("image_*.py")) | set((ROOT / "stylize" / "strips").glob("*.py"))
     assert rooms
     for folder in ("stylize", "benchmarks", "examples"):
         for path in set((ROOT / folder).rglob("*.py")) - rooms - {ROOT / "stylize" / "images.py"}:

@@ -270,7 +270,7 @@ def test_a_shipped_network_from_before_there_were_placements_loads(norm):
 @EVERY
 def test_the_stylizer_says_its_norm_and_paints_as_the_network(norm, tmp_path):
     path = tiny_weights(tmp_path / "a.safetensors", norm=norm)
-    stylizer = load(path, device="cpu")
+    stylizer = load(path, device="cpu", precision="float32")
     assert stylizer.norm == norm
     assert f"norm='{norm}'" in repr(stylizer)
     expected = painted(load_network(path)[0]).clamp(0, 1)

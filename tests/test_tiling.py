@@ -44,9 +44,9 @@ def network_and_program(norm: str, changes: dict, blocks: int, seed: int):
 
 
 WELL_CONDITIONED = {"norm_epsilon": 0.1}
-"""For pictures of a few pixels. Continued by reflection they are of one colour for a network that takes blocks of pixels
-at once; with the usual epsilon it makes such a picture's rounding errors, which are all that differs, 300 times as large
-in every layer, painted whole or not."""
+"""For pictures of a few pixels. Continued by reflection they are of one colour for a network that takes blocks of
+pixels at once. With the usual epsilon it makes the rounding errors of such a picture, which are all that differs, 300
+times as large in every layer, painted whole or not."""
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,6 +13,7 @@ from stylize.cli.allocator import keep_freed_memory
 from stylize.cli.options import (
     NORM,
     MemoryParameter,
+    ScaleParameter,
     TileParameter,
     device_option,
     engine_option,
@@ -46,6 +47,20 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="OUT", help="File or folder for the results; - is standard output.")
 @click.option("--size", type=click.IntRange(min=1), metavar="PX", help="Long edge of the result in pixels.")
 @click.option(
+    "--scale",
+    type=ScaleParameter(),
+    default=1.0,
+    show_default=True,
+    help="Paint at this part of the size and enlarge along the strokes: 0.5 makes them twice as bold.",
+)
+@click.option(
+    "--scale-passes",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="2 paints twice: fine strokes over bold ones.",
+)
+@click.option(
     "--tile",
     type=TileParameter(),
     default="auto",
@@ -77,6 +92,8 @@ def command(
     preset: str | None,
     output: str | None,
     size: int | None,
+    scale: str | float,
+    scale_passes: int,
     tile: str | int,
     memory: int | None,
     tile_statistics: str,
@@ -116,8 +133,12 @@ def command(
         raise InputError("a picture is not written to a terminal; give -o FILE, or send the output to a file or a pipe")
     from stylize.cli.apply_job import Job, Request, Strips
 
+    if scale != 1 and isinstance(tile, int):
+        raise click.UsageError("--scale and --tile with a number do not go together yet; leave one of them out", ctx)
+    if scale == 1 and scale_passes == 2:
+        raise click.UsageError("--scale-passes 2 needs --scale below 1, or auto", ctx)
     strips = Strips(tile, memory, tile_statistics)
-    job = Job(Request(size, overwrite, as_json, device, engine, precision, strips), plan, started)
+    job = Job(Request(size, overwrite, as_json, device, engine, precision, strips, scale, scale_passes), plan, started)
     if plan.tasks:
         keep_freed_memory()
         job.load(chosen)

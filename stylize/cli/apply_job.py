@@ -92,6 +92,8 @@ class Request:
         engine: Name of the engine; None leaves the choice to the style.
         precision: Name of the precision.
         strips: How pictures are painted that are too large for memory.
+        scale: Size at which to paint, as a part of that of the photo, or ``auto``.
+        scale_passes: 2 paints an enlarged painting once more.
     """
 
     size: int | None = None
@@ -101,6 +103,8 @@ class Request:
     engine: str | None = None
     precision: str = "auto"
     strips: Strips = Strips()
+    scale: str | float = 1.0
+    scale_passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,8 @@ class Job:
     def wants_strips(self, task: Task, size: tuple[int, int] | None) -> bool:
         """Say whether a picture (width, height) is to be painted in strips."""
         strips = self.request.strips
-        if size is None or strips.tile == "off" or None in task.outputs:
+        # Painted small, a picture needs strips no more than its file does.
+        if size is None or strips.tile == "off" or None in task.outputs or self.request.scale != 1:
             return False
         if isinstance(strips.tile, int):
             return True
@@ -245,7 +250,7 @@ class Job:
         images, seconds = [], []
         for stylizer in self.stylizers:
             begun = time.perf_counter()
-            images.append(stylizer(photo.image))
+            images.append(stylizer(photo.image, scale=self.request.scale, passes=self.request.scale_passes))
             seconds.append(time.perf_counter() - begun)
         return Painting(photo, images, seconds)
 

@@ -45,6 +45,27 @@ class TileParameter(click.ParamType):
         return "auto|off|PX"
 
 
+class ScaleParameter(click.ParamType):
+    """``auto``, or a number above 0 up to 1."""
+
+    name = "scale"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
+        text = str(value).strip().lower()
+        if text == "auto":
+            return text
+        try:
+            scale = float(text)
+        except ValueError:
+            scale = 0.0
+        if not 0 < scale <= 1:
+            self.fail(f"'{value}' given; auto or a number above 0 up to 1, such as 0.5, is accepted", param, ctx)
+        return scale
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "auto|NUMBER"
+
+
 class MemoryParameter(click.ParamType):
     """A number of bytes with a unit, such as ``2GB``."""
 

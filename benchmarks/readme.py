@@ -83,6 +83,7 @@ def result(name: str) -> str:
 def numbers() -> str:
     """Return the benchmark results that README shows."""
     titles = {
+        "peer": "### Beside the peer",
         "speed": "### Speed",
         "optimisation": "### Against optimising the picture itself",
         "presets": "### Choice of the default architecture",

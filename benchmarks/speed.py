@@ -1,6 +1,6 @@
 """How long a pass takes: this package beside the same network run the way pytorch/examples runs it.
 
-    python benchmarks/speed.py [--sizes 512 1024] [--runs 7] [--threads 2]
+    python benchmarks/speed.py [--sizes 512 1024] [--runs 7] [--threads 2] [--keep-memory]
 
 The variants take turns, A B C A B C ..., after one round of warming up, so that whatever else the machine does meets
 all of them; ratios are taken within each round, and their median is reported. Peak memory comes from a process of its
@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 
 REFERENCE = "plain johnson"
 VARIANTS = {
-    REFERENCE: ("johnson", "instance"),
-    "johnson instance": ("johnson", "instance"),
-    "johnson batch": ("johnson", "batch"),
-    "fast instance": ("fast", "instance"),
-    "fast batch": ("fast", "batch"),
+    REFERENCE: ("johnson", "instance", "float32"),
+    **{
+        f"{preset} {norm}{'' if precision == 'float32' else f', {precision}'}": (preset, norm, precision)
+        for preset in ("johnson", "fast")
+        for norm in ("instance", "batch")
+        for precision in ("float32", "bfloat16")
+    },
 }
-"""Preset and norm of each variant; the plain one is ``benchmarks/plain_johnson.py``."""
+"""Preset, norm and precision of each variant; the plain one is ``benchmarks/plain_johnson.py``."""
 
 AGREEMENT = 1e-3
 """Largest difference, relative to the largest value, of the plain network and ours before the last nonlinearity."""
@@ -58,10 +60,11 @@ def build(variant: str) -> tuple[nn.Module, Callable[[Tensor], Callable[[], obje
     import torch
 
     from benchmarks.plain_johnson import plain_twin
+    from stylize.engines.choice import make_engine
     from stylize.stylizer import Stylizer
     from stylize.transformer import TransformerNet
 
-    config = preset(*VARIANTS[variant])
+    config = preset(*VARIANTS[variant][:2])
     network = TransformerNet(config).eval()
     if variant == REFERENCE:
         plain = plain_twin(network)
@@ -76,7 +79,8 @@ def build(variant: str) -> tuple[nn.Module, Callable[[Tensor], Callable[[], obje
             return plain_pass
 
         return plain, make
-    stylizer = Stylizer(network, WeightsFile(Path(f"{variant}.safetensors"), config, {}), "cpu")
+    engine = make_engine(network, precision=VARIANTS[variant][2])
+    stylizer = Stylizer(network, WeightsFile(Path(f"{variant}.safetensors"), config, {}), "cpu", engine)
     return stylizer.network, lambda picture: lambda: stylizer(picture)
 
 
@@ -182,8 +186,10 @@ def markdown(results: dict[str, Any]) -> str:
         f"Made by {record.facts_line(results['facts'])}",
         f"`{REFERENCE}` is the network of pytorch/examples run as its example does: float32, contiguous, "
         "`torch.no_grad`, `nn.InstanceNorm2d`, upsampling before the convolution. The others are "
-        "`stylize.Stylizer` on a tensor, float32, as `stylize apply` computes. With the same weights the plain "
-        f"network and `johnson instance` agree before the last nonlinearity to {results['agreement']:.1e} of the "
+        "`stylize.Stylizer` on a tensor, in plain torch. `stylize apply` computes in bfloat16 where the CPU multiplies "
+        f"it natively, and{'' if results['kept'] else ', unlike this run,'} lets the allocator keep freed memory "
+        "(here, for all: `--keep-memory`). With the same weights the plain network "
+        f"and `johnson instance` agree before the last nonlinearity to {results['agreement']:.1e} of the "
         f'largest value. Medians of {results["runs"]} interleaved runs; "times faster" is the median of the ratios '
         "within each round. MAC are the multiplications of the convolutions. Memory is the peak of a process of its "
         "own, and by how much it grew while painting.",
@@ -205,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=record.whole, nargs="+", default=[512, 1024], help="sides of the pictures")
     parser.add_argument("--runs", type=record.whole, default=7, help="timed rounds (default 7)")
     parser.add_argument("--threads", type=record.whole, default=2, help="threads of torch (default 2)")
+    parser.add_argument("--keep-memory", action="store_true", help="keep freed memory, for all, as apply does")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
     parser.add_argument("--output", type=Path, default=record.RESULTS, help="folder of the results")
     parser.add_argument("--quick", action="store_true", help="only see that it works: 64 px, two rounds")
@@ -215,6 +222,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         options.sizes, options.runs = [64], 2
 
+    if options.keep_memory:
+        from stylize.cli.allocator import keep_freed_memory
+
+        options.keep_memory = keep_freed_memory()
     import torch
 
     from benchmarks.cost import macs_per_pixel
@@ -224,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         child(options.child, options.sizes[0])
         return
     results: dict[str, Any] = {"facts": record.facts(), "runs": options.runs, "agreement": agreement(128)}
+    results["kept"] = options.keep_memory
     costs = {variant: macs_per_pixel(build(variant)[0]) for variant in VARIANTS}
     results["sizes"] = {}
     for size in options.sizes:

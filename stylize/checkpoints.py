@@ -166,15 +166,16 @@ def load_network(path: Path | str, device: str = "cpu") -> tuple[TransformerNet,
         raise WeightsError(f"{path}: its architecture cannot be used ({error})") from error
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} cannot be read ({error})") from error
-    state = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    # Copies: what was loaded may still lie in the file, which somebody may change.
+    state = {name: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for name, t in tensors.items()}
     expected = {name: (t.shape, t.dtype) for name, t in network.state_dict().items()}
     # Compared before anything is allocated: a header cannot ask for more memory than its file has bytes.
     if {name: (t.shape, t.dtype) for name, t in state.items()} != expected:
         raise WeightsError(f"{path} holds the weights of another architecture than its header says")
     if not all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point()):
         raise WeightsError(f"{path} holds weights that are not finite numbers; train it again")
-    network.to_empty(device="cpu")
-    network.load_state_dict(state, strict=True)
+    # Assigned, not copied: to allocate the meta tensors first costs a third of a second of imports inside torch.
+    network.load_state_dict(state, strict=True, assign=True)
     return network.to(device).eval(), weights
 
 

@@ -85,6 +85,7 @@ def numbers() -> str:
     titles = {
         "peer": "### Beside the peer",
         "speed": "### Speed",
+        "large": "### Large pictures",
         "optimisation": "### Against optimising the picture itself",
         "presets": "### Choice of the default architecture",
         "contact_sheet": "### One set of defaults, six paintings",

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import contact_sheet, optimisation, presets, record, runs, speed
+from benchmarks import contact_sheet, large, optimisation, presets, record, runs, speed
 from benchmarks.checkerboard import checkerboard
 from benchmarks.cost import macs_per_pixel
 from benchmarks.plain_johnson import PlainJohnson, features_before_tanh, plain_twin
@@ -24,7 +24,7 @@ from stylize.losses import LossTerms
 from stylize.transformer import TransformerNet
 from tests.helpers import ROOT, run_python, save_photo
 
-SCRIPTS = ("speed", "optimisation", "presets", "contact_sheet", "weights_table")
+SCRIPTS = ("speed", "large", "optimisation", "presets", "contact_sheet", "weights_table")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -129,6 +129,15 @@ def test_speed_runs_and_writes_both_files(tmp_path, capsys):
 def test_memory_is_that_of_a_process_of_its_own():
     spent = speed.memory("fast instance", 64, 1)
     assert 50e6 < spent["before"] <= spent["peak"] < 20e9
+
+
+def test_large_runs_and_writes_both_files(tmp_path):
+    large.main(["--sizes", "64", "--runs", "1", "--huge", "0", "--output", str(tmp_path)])
+    ways = json.loads((tmp_path / "large.json").read_text(encoding="utf-8"))["sizes"]["64"]["instance"]
+    assert list(ways) == ["whole", *large.WAYS]
+    assert ways["strips"]["largest"] < 0.05
+    assert ways["strips, float16 in a scratch file"]["largest"] < 1
+    assert "| 64 x 64 | instance | strips |" in (tmp_path / "large.md").read_text(encoding="utf-8")
 
 
 def test_speed_refuses_sizes_that_the_plain_network_cannot_take(capsys):

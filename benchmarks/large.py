@@ -93,7 +93,7 @@ def measure(size: int, norm: str, runs: int, say: Callable[[str], None]) -> dict
 
 CHILD = """
 import atexit, json, runpy, sys
-from benchmarks.speed import peak_bytes
+from benchmarks.peer_worker import peak_bytes
 answer, module, *sys.argv[1:] = sys.argv[1:]
 atexit.register(lambda: open(answer, "w").write(json.dumps(peak_bytes())))
 if module == "nothing":

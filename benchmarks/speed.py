@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import record
+from benchmarks.peer_worker import peak_bytes
 from stylize.checkpoints import WeightsFile
 from stylize.config import preset
 from stylize.errors import StylizeError
@@ -124,23 +125,6 @@ def measure(size: int, runs: int, say: Callable[[str], None]) -> dict[str, list[
         else:
             say(f"{size} px, warmed up")
     return times
-
-
-def peak_bytes() -> int | None:
-    """Return the peak resident memory of this process; None where the system does not tell."""
-    try:
-        # On Linux getrusage starts a child at its parent's peak; this does not.
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def child(variant: str, size: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from stylize.engines.torch_engine import DTYPES
 from stylize.errors import InputError
 from stylize.images import Picture
-from stylize.program import Program, lower
+from stylize.program import Program
 from stylize.strips import PictureRows, RowWriter, held_bytes_to_write, open_rows, open_writer, rows_of
 from stylize.stylizer import Stylizer
 from stylize.tiling import Statistics, TilePlan, paint_tiled, plan_tiles
@@ -26,8 +26,8 @@ USUAL_FREE_MEMORY = 4 * 10**9
 """Bytes of free memory to count on where the system does not say."""
 
 GROWTH = 2
-"""How much more a process grows than the tensors of a whole picture take: 1.9 times, measured at 2,000 x 2,000 px (what
-convolutions need inside, conversions at both ends, holes of the allocator)."""
+"""How much more a process grows than the tensors of a whole picture take, about: for what convolutions need inside,
+conversions at both ends and holes of the allocator (``benchmarks/large.py --huge 2000 --memory 500MB`` shows it)."""
 
 SPARE_BYTES = 48 * 2**20
 """Memory beyond what is counted: buffers of the libraries, Python's own, what the allocator keeps between strips."""
@@ -98,7 +98,7 @@ def needed_bytes(stylizer: Stylizer, width: int, height: int) -> int:
     """Return about how many bytes it takes to read a picture, paint it in one piece and write it."""
     itemsize = 4 if stylizer.engine.precision == "float32" else 2
     # Pillow's pixels have four bytes, of the photo and of the result.
-    return GROWTH * whole_bytes(lower(stylizer.network), height, width, itemsize) + 2 * 4 * width * height
+    return GROWTH * whole_bytes(stylizer.program, height, width, itemsize) + 2 * 4 * width * height
 
 
 def paint_large(
@@ -135,14 +135,12 @@ def paint_large(
         ImageError: The source cannot be read.
         OutputError: The output or a scratch file cannot be written.
     """
-    if stylizer.network is None:
-        raise InputError("an ONNX file cannot be painted with in strips; give the name of a style or its weights file")
     if dtype not in DTYPES:
         raise InputError(f"strips in {dtype} asked for; {', '.join(DTYPES)} are accepted")
     memory = default_memory() if memory is None else memory
     if scratch is None and output.parent.is_dir():
         scratch = output.parent
-    program = lower(stylizer.network)
+    program = stylizer.program
     with _opened(source, memory, scratch) as rows:
         height, width = rows.height, rows.width
         held = rows.bytes_held + held_bytes_to_write(output, width, height, alpha=rows.has_alpha)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from stylize.checkpoints import WeightsFile
-from stylize.config import parse_norm
-from stylize.errors import InputError
-from stylize.zoo import resolve_weights
+from stylize.zoo import read_style_file, resolve_weights
 
 ONNX_SUFFIX = ".onnx"
 
@@ -34,9 +31,4 @@ def choose_style(style: str | os.PathLike[str], norm: str | None = None, preset:
         return resolve_weights(style, norm, preset)
     from stylize.engines.onnx_files import read_metadata
 
-    if preset is not None:
-        raise InputError(f"preset '{preset}' given with the file '{style}'; the file holds its architecture")
-    weights = read_metadata(Path(style))
-    if norm is not None and weights.architecture.norm != str(parse_norm(norm)):
-        raise InputError(f"'{style}' holds a network with {weights.architecture.norm} norm, not with {norm} norm")
-    return weights
+    return read_style_file(style, norm, preset, read_metadata)

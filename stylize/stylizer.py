@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import overload
@@ -16,6 +17,7 @@ from stylize.engines.choice import make_engine
 from stylize.engines.engine import Engine
 from stylize.errors import InputError, StylizeError
 from stylize.images import normalise_image, to_image, to_tensor
+from stylize.program import Program, lower
 from stylize.stroke_size import Enlargement, painting_scale, painting_size, reduce, second_pass
 from stylize.style_choice import choose_style, is_onnx
 from stylize.transformer import TransformerNet
@@ -122,6 +124,17 @@ class Stylizer:
             f"Stylizer(style={self.style!r}, norm={self.norm!r}, preset={self.preset!r}, device='{self.device}', "
             f"engine={self.engine.name!r}, precision={self.engine.precision!r})"
         )
+
+    @functools.cached_property
+    def program(self) -> Program:
+        """The network as a list of convolutions, for painting in strips.
+
+        Raises:
+            InputError: There is no network, only an engine (an ONNX file).
+        """
+        if self.network is None:
+            raise InputError("an ONNX file cannot paint in strips; give the name of a style or its weights file")
+        return lower(self.network)
 
     @property
     def style(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -171,11 +172,29 @@ def resolve_weights(
     """
     if not is_path(style):
         return read_weights_file(find_weights(str(style), norm or DEFAULT_NORM, preset))
+    return read_style_file(style, norm, preset, read_weights_file)
+
+
+def read_style_file(
+    path: str | os.PathLike[str], norm: str | None, preset: str | None, read: Callable[[Path], WeightsFile]
+) -> WeightsFile:
+    """Return what ``read`` finds in a file of a style, if that is what was asked for.
+
+    Args:
+        path: The file.
+        norm: Normalisation it must hold; None accepts any.
+        preset: Must be None, because the file decides.
+        read: Reads the header of such a file.
+
+    Raises:
+        InputError: A preset was given, or the file holds another normalisation.
+        WeightsError: The file is missing, damaged or of another kind.
+    """
     if preset is not None:
-        raise InputError(f"preset '{preset}' given with the weights file '{style}'; the file holds its architecture")
-    weights = read_weights_file(Path(style))
+        raise InputError(f"preset '{preset}' given with the file '{path}'; the file holds its architecture")
+    weights = read(Path(path))
     if norm is not None and weights.architecture.norm != str(parse_norm(norm)):
-        raise InputError(f"'{style}' holds a network with {weights.architecture.norm} norm, not with {norm} norm")
+        raise InputError(f"'{path}' holds a network with {weights.architecture.norm} norm, not with {norm} norm")
     return weights
 
 

@@ -2,9 +2,9 @@
 
 glibc gives every large block its own pages, and returns them to the system when it is freed. A network on a CPU frees
 and asks for such blocks in every layer, and the system clears millions of pages for nothing: at 1024 x 1024 pixels that
-takes as long as the arithmetic. The setting is of the whole process: the command line may make it, a library must not.
+takes longer than the arithmetic. The setting is of the whole process: the command line may make it, a library must not.
 
-Reference: mallopt(3); measured in ``benchmarks/results/speed.md``.
+Reference: mallopt(3); measured in ``benchmarks/results/peer.md`` (the plain network, with and without).
 """
 
 from __future__ import annotations

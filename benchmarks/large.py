@@ -33,10 +33,10 @@ PHOTO = "hawa-mahal"
 STYLE = "starry-night"
 WAYS = {
     "strips": ("exact", "float32"),
-    "strips, float16 in a scratch file": ("exact", "float16"),
+    "strips, int16 in a scratch file": ("exact", "int16"),
     "strips, statistics of a thumbnail": ("thumbnail", "float32"),
 }
-"""Statistics and stored dtype of each way to paint in strips."""
+"""Statistics and what features are stored as of each way to paint in strips."""
 
 
 def picture(size: int) -> Image.Image:
@@ -51,18 +51,14 @@ def measure(size: int, norm: str, runs: int, say: Callable[[str], None]) -> dict
     from stylize.images import to_tensor
     from stylize.program import lower
     from stylize.stylizer import load
-    from stylize.tiling import TensorSink, paint_tiled, plan_tiles, tensor_source
+    from stylize.tiles import TensorSink, paint_tiled, plan_tiles, tensor_source
 
     stylizer = load(STYLE, norm, device="cpu", precision="float32")
     program, photo = lower(stylizer.network), to_tensor(picture(size))
 
     def strips(statistics_of: str, stored: str) -> Tensor:
-        import torch
-
-        waiting = {"stored": getattr(torch, stored)}
-        if stored == "float16":
-            waiting["storage"] = ("scratch", "scratch")
-        plan = plan_tiles(program, size, size, statistics=statistics_of, **waiting)
+        storage = ("scratch", "scratch") if stored == "int16" else None
+        plan = plan_tiles(program, size, size, statistics=statistics_of, storage=storage, stored=stored)
         sink = TensorSink(size, size)
         paint_tiled(program, tensor_source(photo), sink, plan, statistics=statistics_of)
         return sink.image

@@ -3,7 +3,9 @@
     python benchmarks/readme.py           write pictures and tables
     python benchmarks/readme.py --check   exit 1 if the tables in README.md are not those of the files
 
-Tables stand between the comments ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
+Tables stand between the comments ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``; NAME is ``norms``, ``study``,
+``numbers``, and where README has them ``paintings`` (what the styles of the collection are worth) and ``adapting`` (a
+new style in minutes). The pictures of the collection are made by ``benchmarks/gallery.py``.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ PICTURES = record.ROOT / "examples" / "results"
 HERO = "neuschwanstein"
 SHOWN = ("astronaut", "hawa-mahal", "red-panda")
 CELL = 300
+OPTIONAL = ("paintings", "adapting")
+"""Result files that README shows where it has a place for them."""
 
 
 def shipped_pairs() -> dict[str, dict[str, WeightsFile]]:
@@ -98,11 +102,19 @@ def filled(text: str) -> str:
     """Return README with its tables made anew."""
     study = norm_study.table(norm_study.read_numbers())
     for name, made in (("norms", norms_table()), ("study", study), ("numbers", numbers())):
-        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        if len(pattern.findall(text)) != 1:
-            raise InputError(f"README.md needs the comments {name}:begin and {name}:end once each")
-        text = pattern.sub(lambda match, made=made: f"{match[1]}\n{made}\n\n{match[2]}", text)
+        text = _filled(text, name, made)
+    for name in OPTIONAL:
+        if f"<!-- {name}:begin -->" in text or f"<!-- {name}:end -->" in text:
+            text = _filled(text, name, result(name))
     return text
+
+
+def _filled(text: str, name: str, made: str) -> str:
+    """Return README with what was made between the comments of a name."""
+    pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise InputError(f"README.md needs the comments {name}:begin and {name}:end once each")
+    return pattern.sub(lambda match: f"{match[1]}\n{made}\n\n{match[2]}", text)
 
 
 def draw_pictures() -> None:

@@ -20,7 +20,8 @@ from stylize.checkpoints import read_header
 from stylize.config import TrainConfig
 from stylize.errors import StylizeError
 from stylize.resources import examples_directory
-from stylize.zoo import ShippedWeights, list_weights, sha256
+from stylize.style_collections import Collection
+from stylize.zoo import ShippedWeights, collection_name, list_collections, list_weights, sha256
 
 LOSS_NETWORK = "vgg19.safetensors"
 UNKNOWN = "-"
@@ -139,6 +140,38 @@ def tables(networks: Sequence[ShippedWeights], sources: dict[str, Any]) -> list[
     ]
 
 
+def collection_section(collection: Collection) -> list[str]:
+    """Return the section about a collection, from its header."""
+    metadata = collection.weights.metadata
+    rows = []
+    for name in collection.names:
+        facts = collection.facts(name)
+        painting = facts.get("painting") or {}
+        metrics = facts.get("metrics") or {}
+        applied, photo = (metrics.get(key) or {} for key in ("evaluation_mode", "photo"))
+        rows.append(
+            [f"`{name}`", *(text(painting.get(key)) for key in ("title", "artist", "year"))]
+            + [number(applied.get(key)) for key in ("content", "style", "total")]
+            + [number(photo.get("total"))]
+        )
+    size = collection.weights.path.stat().st_size
+    steps, batch, crop = (text(metadata.get(key)) for key in ("steps", "batch_size", "image_size"))
+    where = " ".join(str(metadata[key]) for key in ("device", "precision") if metadata.get(key)) or UNKNOWN
+    begun = f", begun from `{metadata['start_from']}`" if metadata.get("start_from") else ""
+    header = ["style", "painting", "artist", "year", "content", "style distance", "total", "total of the photos"]
+    path = collection.weights.path
+    return [
+        f"## The collection `{collection_name(collection)}`",
+        f"`{path.name}`: one network with {collection.weights.architecture.norm} norm for {len(collection.names)} "
+        f"styles, {size / 1e6:.2f} MB, sha256 `{sha256(path)}`, licence {metadata.get('licence') or LICENCE}. "
+        f"{steps} steps x {batch} x {crop} px on {text(metadata.get('training_photos'))} photos, "
+        f"{duration(metadata.get('seconds'))} ({where}){begun}.",
+        record.table(header, rows, (4, 5, 6, 7)),
+        "Means over held-out photos of that size, in float32, as above. The style `photo` is to leave a photo as it "
+        "is, but for its mean and contrast, which instance norm takes away; its losses are against the photo itself.",
+    ]
+
+
 def loss_network_section(path: Path) -> list[str]:
     """Return the section about the loss network, from its header."""
     header = read_header(path)
@@ -154,13 +187,20 @@ def loss_network_section(path: Path) -> list[str]:
     ]
 
 
-def page(networks: Sequence[ShippedWeights], loss_network: Path | None, sources: dict[str, Any]) -> str:
+def page(
+    networks: Sequence[ShippedWeights],
+    loss_network: Path | None,
+    sources: dict[str, Any],
+    collections: Sequence[Collection] = (),
+) -> str:
     """Return the whole of ``weights/README.md``."""
     parts = [
         "# Networks in the box",
         "Made by `python benchmarks/weights_table.py` from the headers of the files; do not edit it by hand.",
     ]
     parts += tables(networks, sources) if networks else ["No stylization network is shipped yet."]
+    for collection in collections:
+        parts += collection_section(collection)
     if loss_network is not None and loss_network.is_file():
         parts += loss_network_section(loss_network)
     return "\n\n".join(parts) + "\n"
@@ -177,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     strangers = [shipped.path for shipped in networks if shipped.path.resolve().parent != folder.resolve()]
     if strangers:
         raise StylizeError(f"{strangers[0]} is not in {folder}; run this with the stylize of the checkout")
-    wanted = page(networks, folder / LOSS_NETWORK, read_sources())
+    wanted = page(networks, folder / LOSS_NETWORK, read_sources(), list_collections())
     path = folder / "README.md"
     if not options.check:
         record.write_text(path, wanted)

@@ -7,6 +7,7 @@ References:
     (arXiv 1603.08155) and its supplement (the network's layers).
     Ulyanov, Vedaldi, Lempitsky: Instance Normalization: The Missing Ingredient for Fast Stylization, 2016
     (arXiv 1607.08022).
+    Dumoulin, Shlens, Kudlur: A Learned Representation for Artistic Style, ICLR 2017 (arXiv 1610.07629).
 """
 
 from __future__ import annotations
@@ -21,12 +22,18 @@ from stylize.errors import InputError, unknown_name
 NORM_NAMES = ("instance", "batch", "layer", "group", "weight", "none", "ibn", "batch-instance")
 """Names of the normalisations, equal to the keys of ``stylize.norms.NORMS`` (a test compares them)."""
 
+CONDITIONAL_NORMS = {"conditional-instance": "instance", "conditional-batch": "batch"}
+"""Normalisations with a scale and a shift for each of several styles, and the norm each of them is for one style."""
+
 PLACEMENTS = ("everywhere", "first", "encoder", "residual", "decoder", "shallow", "deep")
 """Where in the network a normalisation can stand: after every hidden convolution, after the first, in one of the three
 parts of the network, or in the shallower or deeper half of the normalised layers."""
 
 PREPARATIONS = ("none", "equalise", "standardise", "stylize")
 """What can be done to every photo before the network sees it (:mod:`stylize.preparation`)."""
+
+PHOTO_STYLE = "photo"
+"""Name of the style of a collection that leaves photos as they are."""
 
 IMAGE_SIZE_MINIMUM = 32
 """Smallest training crop in pixels: relu4_1 of the loss network needs a few positions for a Gram matrix."""
@@ -35,6 +42,7 @@ STYLE_SIZE_MINIMUM = 32
 """Smallest painting in pixels (short side) that has a texture to learn."""
 
 MAXIMUM_CHANNELS = 1024
+MAXIMUM_STYLES = 4096
 MAXIMUM_RESIDUAL_BLOCKS = 64
 MAXIMUM_KERNEL_SIZE = 15
 
@@ -43,6 +51,10 @@ def _check_choice(kind: str, given: object, known: Iterable[str]) -> None:
     """Raise InputError unless ``given`` is one of the ``known`` names. Values may come from a file somebody made."""
     if not isinstance(given, str) or given not in known:
         raise InputError(unknown_name(kind, str(given), known))
+
+
+def _listed_conditional() -> str:
+    return " or ".join(CONDITIONAL_NORMS)
 
 
 def _is_number(value: object) -> bool:
@@ -89,7 +101,7 @@ def parse_norm(text: object) -> NormPlacement:
         raise InputError(unknown_name("normalisation", str(text), NORM_NAMES))
     norm, at, rest = text.partition("@")
     placement, plus, other = rest.partition("+")
-    _check_choice("normalisation", norm, NORM_NAMES)
+    _check_choice("normalisation", norm, NORM_NAMES if at else (*NORM_NAMES, *CONDITIONAL_NORMS))
     if not at:
         return NormPlacement(norm)
     _check_choice("placement", placement, PLACEMENTS)
@@ -116,6 +128,8 @@ class TransformerConfig:
             upsampling where the first layer went below it. ``"shuffle"``: it runs below it and its pixel blocks
             are shuffled out (cheaper, but prone to a checkerboard).
         norm_epsilon: Added to the variance by the normalisation.
+        styles: Number of styles of a network with one of the :data:`CONDITIONAL_NORMS`; 1 for all others.
+        own_output: Whether each of these styles has a last convolution of its own, beside its scales and shifts.
     """
 
     norm: str = "instance"
@@ -126,6 +140,8 @@ class TransformerConfig:
     last_kernel: int = 9
     output: str = "convolution"
     norm_epsilon: float = 1e-5
+    styles: int = 1
+    own_output: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.channels, list | tuple):
@@ -148,6 +164,25 @@ class TransformerConfig:
             raise InputError("output 'shuffle' needs space_to_depth 2 or 4")
         if not _is_number(self.norm_epsilon) or not 0 < self.norm_epsilon < 1:
             raise InputError(f"norm_epsilon is {self.norm_epsilon!r}; it must lie between 0 and 1")
+        if type(self.styles) is not int or not 1 <= self.styles <= MAXIMUM_STYLES:
+            raise InputError(f"styles is {self.styles!r}; it must be a whole number from 1 to {MAXIMUM_STYLES}")
+        if self.styles > 1 and not self.conditional:
+            raise InputError(f"{self.styles} styles given with {self.norm} norm; {_listed_conditional()} can hold them")
+
+        if type(self.own_output) is not bool or (self.own_output and not self.conditional):
+            raise InputError(
+                f"own_output is {self.own_output!r} with {self.norm} norm; it needs a collection of styles"
+            )
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the normalisation has a scale and a shift for each of several styles."""
+        return self.norm in CONDITIONAL_NORMS
+
+    @property
+    def of_one_style(self) -> TransformerConfig:
+        """The architecture that a network with conditional norms has for one of its styles."""
+        return replace(self, norm=CONDITIONAL_NORMS.get(self.norm, self.norm), styles=1, own_output=False)
 
     @property
     def reduction(self) -> int:
@@ -236,14 +271,20 @@ PRECISION_NAMES = ("float32", "bfloat16", "float16", "int8")
 """What one engine or another can compute in."""
 
 
+ADAPTING: dict[str, Any] = {"steps": 300, "learning_rate": 3e-2, "image_size": 192}
+"""Settings that the command line uses for a painting that is added to a collection, where others are not given."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides what a training run computes, and where it goes.
 
     Attributes:
-        style: The painting: a file.
+        style: The painting: a file. Several, a tuple of files, make a collection: one network with a style for each
+            (Dumoulin et al. 2017, arXiv 1610.07629), and a norm from :data:`CONDITIONAL_NORMS`.
         photos: Folder of training photos, searched recursively; None = the example photos that are shipped.
-        output: The weights file to write; None = ``<painting>-<norm>.safetensors`` in the current folder. The run
+        output: The weights file to write; None = ``<painting>-<norm>.safetensors`` in the current folder, for a
+            collection ``collection-<norm>.safetensors``, and when adapting ``<painting>.safetensors``. The run
             keeps its checkpoint, log and samples in a folder of that name ending in ``.run``.
         norm: Normalisation, a name from :data:`NORM_NAMES`, or with a placement (:func:`parse_norm`).
         preset: Architecture, a name from :data:`PRESETS`.
@@ -268,6 +309,14 @@ class TrainConfig:
             (:mod:`stylize.preparation`): ``none``; ``equalise`` its luminance histogram; ``standardise`` its mean and
             variance; ``stylize`` it with another network. For experiments; the network then expects such photos.
         preparation_weights: The weights file of the network for ``stylize``.
+        photo_style: Whether a collection learns one more style, ``photo``, which leaves photos as they are as well as
+            the network can; from it the strength of every other style can be moved.
+        own_output: Whether each style of a collection has a last convolution of its own, beside its scales and shifts.
+        start_from: A weights file of the same architecture whose weights the network begins with; a network of one
+            style can begin a collection.
+        adapt: A collection, a shipped name or a file, to which the painting is added: only the scales and shifts of
+            the norms and the last convolution are learned, everything else stays as it is. The output is then a style
+            file of a few kilobytes. Architecture and norm are those of the collection.
         validation: Folder of held-out photos; None = some of ``photos`` are held out.
         validation_photos: At most so many held-out photos.
         validation_interval: Steps between validations.
@@ -277,7 +326,7 @@ class TrainConfig:
         loss: The perceptual loss.
     """
 
-    style: str | Path
+    style: str | Path | tuple[str | Path, ...]
     photos: str | Path | None = None
     output: str | Path | None = None
     norm: str = "instance"
@@ -297,6 +346,10 @@ class TrainConfig:
     photo_limit: int | None = None
     preparation: str = "none"
     preparation_weights: str | Path | None = None
+    photo_style: bool = True
+    own_output: bool = False
+    start_from: str | Path | None = None
+    adapt: str | Path | None = None
     validation: str | Path | None = None
     validation_photos: int = 16
     validation_interval: int = 250
@@ -306,7 +359,10 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
+        if isinstance(self.style, list):
+            object.__setattr__(self, "style", tuple(self.style))
         object.__setattr__(self, "norm", str(parse_norm(self.norm)))
+        self._check_styles()
         _check_choice("preset", self.preset, PRESETS)
         _check_choice("preparation", self.preparation, PREPARATIONS)
         _check_choice("precision", self.precision, PRECISIONS)
@@ -330,16 +386,70 @@ class TrainConfig:
         if type(self.seed) is not int or not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed!r}; it must be a whole number, 0 or more")
 
+    def _check_styles(self) -> None:
+        """Check that paintings, norm and what is begun from belong together."""
+        if not self.collection:
+            if self.norm in CONDITIONAL_NORMS and self.adapt is None:
+                raise InputError(f"{self.norm} norm is for collections of styles; give several paintings with --multi")
+            if self.adapt is not None and self.style_names == (PHOTO_STYLE,):
+                raise InputError(
+                    f"a style cannot be called '{PHOTO_STYLE}', which is the photo itself; rename the painting"
+                )
+            if self.adapt is not None and self.start_from is not None:
+                raise InputError("adapt and start_from given; to adapt begins from the collection, so leave one out")
+            if self.own_output:
+                raise InputError("own_output given for one painting; it is for collections of styles")
+            return
+        if self.adapt is not None:
+            raise InputError("several paintings given to adapt; give one, and put the results together afterwards")
+        if self.norm not in CONDITIONAL_NORMS:
+            by_plain = {plain: name for name, plain in CONDITIONAL_NORMS.items()}
+            if self.norm not in by_plain:
+                raise InputError(
+                    f"{self.norm} norm given for a collection of styles; {_listed_conditional()} is accepted"
+                )
+            object.__setattr__(self, "norm", by_plain[self.norm])
+        if not self.style:
+            raise InputError("no painting given; a collection needs at least one")
+        names = self.style_names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(
+                f"two styles are called '{twice[0]}'; styles take the names of their files"
+                + (", and that one is kept for the photo itself" if twice[0] == PHOTO_STYLE else "")
+                + "; rename one"
+            )
+
+    @property
+    def collection(self) -> bool:
+        """Whether the network is to hold a collection of styles."""
+        return isinstance(self.style, tuple)
+
+    @property
+    def paintings(self) -> tuple[Path, ...]:
+        """The files of the paintings."""
+        return tuple(Path(one) for one in self.style) if isinstance(self.style, tuple) else (Path(self.style),)
+
+    @property
+    def style_names(self) -> tuple[str, ...]:
+        """The names of the styles that are learned, in the order in which the network has them."""
+        names = tuple(path.stem for path in self.paintings)
+        return (*names, PHOTO_STYLE) if self.collection and self.photo_style else names
+
     @property
     def transformer(self) -> TransformerConfig:
-        """The architecture of the network to train."""
-        return replace(self.architecture or PRESETS[self.preset], norm=self.norm)
+        """The architecture of the network to train, but for an adapted one, whose collection decides."""
+        base = self.architecture or PRESETS[self.preset]
+        if not self.collection:
+            return replace(base, norm=self.norm)
+        return replace(base, norm=self.norm, styles=len(self.style_names), own_output=self.own_output)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         values = asdict(self)
-        for name in ("style", "photos", "output", "validation", "preparation_weights"):
+        for name in ("photos", "output", "validation", "preparation_weights", "start_from", "adapt"):
             values[name] = None if values[name] is None else str(values[name])
+        values["style"] = [str(one) for one in self.style] if isinstance(self.style, tuple) else str(self.style)
         return values
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -106,10 +106,18 @@ class Validator:
     Args:
         batches: Held-out photos, (B, 3, H, W) each, on the device of the networks.
         loss: The perceptual loss.
-        style: What the painting asks for, from ``loss.style_targets``.
+        style: What the painting asks for, from ``loss.style_targets``. None: each photo is its own painting.
+        goal: Makes of photos (B, 3, H, W) the pictures that the painted ones are compared with; None: the photos.
     """
 
-    def __init__(self, batches: Sequence[Tensor], loss: PerceptualLoss, style: StyleTargets) -> None:
+    def __init__(
+        self,
+        batches: Sequence[Tensor],
+        loss: PerceptualLoss,
+        style: StyleTargets | None,
+        goal: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.goal = goal
         self.batches = list(batches)
         self.loss = loss
         self.style = style
@@ -137,7 +145,9 @@ class Validator:
 
     def _losses(self, images: Tensor, photos: Tensor) -> Tensor:
         with torch.no_grad():
-            terms = self.loss(images, self.loss.content_targets(photos), self.style)
+            goals = photos if self.goal is None else self.goal(photos)
+            style = self.loss.style_targets(goals) if self.style is None else self.style
+            terms = self.loss(images, self.loss.content_targets(goals), style)
         return torch.stack([terms.content, terms.style, terms.total_variation, terms.total]).float().cpu()
 
     @staticmethod

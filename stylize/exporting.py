@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylize.checkpoints import WeightsFile, load_network, replacing
+from stylize.checkpoints import WeightsFile, read_weights_file, replacing
 from stylize.engines.onnx_files import OPSET, SUFFIX, file_metadata, require_onnx
 from stylize.errors import InputError, OutputError, StylizeError
-from stylize.zoo import preset_name, style_name
+from stylize.style_choice import ChosenStyle, load_style
+from stylize.style_collections import read_collection
+from stylize.zoo import preset_name, style_name, style_needed
 
 if TYPE_CHECKING:
     from stylize.engines.engine import Engine
@@ -77,12 +79,16 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 def export_onnx(
-    weights: WeightsFile | str | os.PathLike[str], output: str | os.PathLike[str], *, overwrite: bool = False
+    weights: ChosenStyle | WeightsFile | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
 ) -> ExportReport:
     """Write a network as an ONNX file, after checking it against PyTorch where ONNX Runtime is installed.
 
     Args:
-        weights: The weights file.
+        weights: The style or the mixture (:func:`stylize.style_choice.choose_style`), or the weights file of a network
+            of one style.
         output: The file to write; its suffix is ``.onnx``.
         overwrite: Replace an existing file.
 
@@ -101,7 +107,7 @@ def export_onnx(
     from stylize.engines.onnxruntime_engine import OnnxRuntimeEngine, available
     from stylize.program import lower
 
-    network, weights = load_network(weights.path if isinstance(weights, WeightsFile) else Path(weights))
+    network, weights = load_style(_chosen(weights))
     content = onnx_model(lower(network), file_metadata(weights)).SerializeToString()
     difference, shapes = None, ()
     if available():
@@ -126,6 +132,16 @@ def export_onnx(
         largest_difference=difference,
         seconds=time.perf_counter() - started,
     )
+
+
+def _chosen(weights: ChosenStyle | WeightsFile | str | os.PathLike[str]) -> ChosenStyle:
+    """Return the style of a weights file that need not have the suffix of one."""
+    if isinstance(weights, ChosenStyle):
+        return weights
+    given = weights if isinstance(weights, WeightsFile) else read_weights_file(Path(weights))
+    if given.architecture.conditional:
+        raise InputError(style_needed(read_collection(given.path)))
+    return ChosenStyle(given)
 
 
 def largest_difference(engine: Engine, network: TransformerNet, shapes: Sequence[tuple[int, int, int]]) -> float:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from stylize.errors import InputError
 from stylize.image_colour import as_rgb
+from stylize.image_errors import shown
 from stylize.image_folders import READ_SUFFIXES, find_images
 from stylize.image_reading import MAXIMUM_PIXELS, Picture, normalise_image, read_image, read_picture
 from stylize.image_writing import JPEG_QUALITY, WRITE_SUFFIXES, encode_image, write_image
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "JPEG_QUALITY",
     "MAXIMUM_PIXELS",
+    "Picture",
     "READ_SUFFIXES",
     "WRITE_SUFFIXES",
-    "Picture",
     "encode_image",
     "find_images",
     "normalise_image",
@@ -37,6 +38,7 @@ __all__ = [
     "read_picture",
     "resize_long_edge",
     "resize_short_side",
+    "shown",
     "to_image",
     "to_tensor",
     "write_image",

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from stylize.controls import PLAIN
 from stylize.engines.torch_engine import DTYPES
 from stylize.errors import InputError
+from stylize.finishing import Finishing
 from stylize.images import Picture
+from stylize.lightness_matching import copy_from_rows, lightness_match
 from stylize.program import Program
 from stylize.strips import PictureRows, RowWriter, held_bytes_to_write, open_rows, open_writer, rows_of
 from stylize.stylizer import Stylizer
-from stylize.tiling import Statistics, TilePlan, paint_tiled, plan_tiles
+from stylize.tiles import Statistics, TensorSink, TensorSource, TilePlan, paint_tiled, plan_tiles
 from stylize.transformer import padded_size
 
 SHARE_OF_FREE_MEMORY = 0.5
@@ -112,6 +116,7 @@ def paint_large(
     dtype: str = "float32",
     overwrite: bool = False,
     scratch: Path | None = None,
+    finishing: Callable[[int, int], Finishing] | None = None,
     on_strip: Callable[[int, int], None] | None = None,
 ) -> LargePainting:
     """Paint a picture strip by strip, from a file to a file, with the result of painting it whole.
@@ -122,41 +127,45 @@ def paint_large(
         output: Where to; the suffix says the format. PNG and TIFF are written in strips, others held until the end.
         memory: Most bytes to take beyond what the process has already; None is :func:`default_memory`.
         strip: Rows of a strip; None chooses.
-        statistics: ``exact``, or ``thumbnail`` for the approximation of a small copy (:mod:`stylize.tiling`).
+        statistics: ``exact``, or ``thumbnail`` for the approximation of a small copy (:mod:`stylize.tiles`).
         dtype: What to compute in: ``float32``, ``bfloat16`` or ``float16``.
         overwrite: Whether ``output`` may be replaced.
         scratch: Folder for scratch files, of which nothing is left; None is the folder of ``output`` where it exists,
             since the system's folder for temporary files often lies in memory.
+        finishing: Called with the width and the height of the picture before it is painted; returns what is done to the
+            painting pixel by pixel, without a second painting. None is the fade that the stylizer may have. Where the
+            colours of the photo are wanted and no match of the lightness is given, the source is read once more for it.
         on_strip: Called with the number of strips done, in all passes, and how many there are.
 
     Raises:
         InputError: The limit is too small for this picture, the format of the output cannot hold it, or the stylizer
-            has no network (an ONNX file).
+            has no network (an ONNX file) or a strength that strips cannot paint.
         ImageError: The source cannot be read.
         OutputError: The output or a scratch file cannot be written.
     """
     if dtype not in DTYPES:
         raise InputError(f"strips in {dtype} asked for; {', '.join(DTYPES)} are accepted")
+    if not stylizer.can_paint_in_strips:
+        raise InputError(
+            f"a strength of {stylizer.strength:g}, which is made by the photo style, cannot be painted in strips; make "
+            "the picture smaller, or paint it with strength 1"
+        )
     memory = default_memory() if memory is None else memory
     if scratch is None and output.parent.is_dir():
         scratch = output.parent
     program = stylizer.program
     with _opened(source, memory, scratch) as rows:
         height, width = rows.height, rows.width
-        held = rows.bytes_held + held_bytes_to_write(output, width, height, alpha=rows.has_alpha)
-        left = memory - rows.bytes_held - SPARE_BYTES
+        finish = finishing(width, height) if finishing is not None else stylizer.finishing(PLAIN)
+        held = rows.bytes_held + finish.bytes_held + held_bytes_to_write(output, width, height, alpha=rows.has_alpha)
+        left = memory - rows.bytes_held - finish.bytes_held - SPARE_BYTES
         with open_writer(
             output, width, height, alpha=rows.has_alpha, exif=rows.exif, overwrite=overwrite, memory=max(left, 0)
         ) as writer:
+            most = max(memory - held - SPARE_BYTES, 1)
             try:
                 plan = plan_tiles(
-                    program,
-                    height,
-                    width,
-                    strip=strip,
-                    memory=max(memory - held - SPARE_BYTES, 1),
-                    dtype=DTYPES[dtype],
-                    statistics=statistics,
+                    program, height, width, strip=strip, memory=most, dtype=DTYPES[dtype], statistics=statistics
                 )
             except InputError as error:
                 beside = held + SPARE_BYTES
@@ -164,18 +173,20 @@ def paint_large(
                     f"a limit of {memory / 1e6:,.0f} MB, of which the picture in and out take {beside / 1e6:,.0f} MB, "
                     f"is too small: {error}"
                 ) from None
-            sink = _Sink(writer, rows)
-            paint_tiled(
-                program,
-                rows,
-                sink,
-                plan,
-                scratch=scratch,
-                dtype=DTYPES[dtype],
-                device=stylizer.device,
-                statistics=statistics,
-                on_strip=on_strip,
+            paint = functools.partial(
+                paint_tiled, program, scratch=scratch, dtype=DTYPES[dtype], device=stylizer.device
             )
+            if finish.preserve_colour and finish.match is None:
+                small = copy_from_rows(rows.rows, width, height)
+                # A picture no larger, in strips as high: memory that does for that does for this. With the statistics
+                # of a thumbnail less is counted than an exact painting takes, which is little for a picture so small.
+                limit = most if statistics == "exact" else None
+                small_plan = plan_tiles(program, *small.shape[2:], strip=plan.strip, memory=limit, dtype=DTYPES[dtype])
+                sink = TensorSink(*small.shape[2:])
+                paint(TensorSource(small), sink, small_plan)
+                painted = Finishing(finish.fade).picture(sink.image, small)
+                finish = replace(finish, match=(lightness_match(small, painted),))
+            paint(rows, _Sink(writer, rows, finish), plan, statistics=statistics, on_strip=on_strip)
             writer.finish()
     return LargePainting(width, height, plan, memory)
 
@@ -187,12 +198,15 @@ def _opened(source: Path | Picture, memory: int, scratch: Path | None) -> Pictur
 
 
 class _Sink:
-    """Writes painted strips with the alpha of the photo."""
+    """Finishes painted strips and writes them with the alpha of the photo."""
 
-    def __init__(self, writer: RowWriter, photo: PictureRows) -> None:
-        self.writer, self.photo = writer, photo
+    def __init__(self, writer: RowWriter, photo: PictureRows, finishing: Finishing) -> None:
+        self.writer, self.photo, self.finishing = writer, photo, finishing
 
     def write(self, top: int, rows: Tensor) -> None:
-        """See :meth:`stylize.tiling.PictureSink.write`."""
-        alpha: np.ndarray | None = self.photo.alpha_rows(top, top + rows.shape[2]) if self.photo.has_alpha else None
+        """See :meth:`stylize.tiles.PictureSink.write`."""
+        bottom = top + rows.shape[2]
+        if self.finishing.needed:
+            rows = self.finishing.rows(rows, self.photo.rows(top, bottom), top)
+        alpha: np.ndarray | None = self.photo.alpha_rows(top, bottom) if self.photo.has_alpha else None
         self.writer.write(top, rows, alpha)

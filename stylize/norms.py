@@ -347,7 +347,7 @@ NORMS: dict[str, Callable[[int, float], nn.Module]] = {
 }
 """Normalisation layers by name, each called with (channels, epsilon)."""
 
-DIFFERS_BETWEEN_MODES = ("batch", "ibn", "batch-instance")
+DIFFERS_BETWEEN_MODES = ("batch", "ibn", "batch-instance", "conditional-batch")
 """Normalisations that use the statistics of the batch in training mode and running averages in evaluation mode."""
 
 
@@ -425,8 +425,8 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
     and every module's mode are as before afterwards. For instance norm nothing changes.
     """
     modes = [(module, module.training) for module in network.modules()]
-    layers = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    buffers = [{name: buffer.clone() for name, buffer in layer.named_buffers()} for layer in layers]
+    layers = [module for module in network.modules() if any(True for _ in module.buffers(recurse=False))]
+    buffers = [{name: buffer.clone() for name, buffer in layer.named_buffers(recurse=False)} for layer in layers]
     network.train()
     try:
         yield
@@ -435,5 +435,5 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
             module.training = mode
         with torch.no_grad():
             for layer, saved in zip(layers, buffers, strict=True):
-                for name, buffer in layer.named_buffers():
+                for name, buffer in layer.named_buffers(recurse=False):
                     buffer.copy_(saved[name])

@@ -13,6 +13,9 @@ from stylize.config import STYLE_SIZE_MINIMUM
 from stylize.errors import InputError
 from stylize.images import read_image, resize_short_side, to_tensor
 
+FLAT = 2 / 255
+"""Standard deviation of the colours, in [0, 1], below which a picture shows nothing to learn."""
+
 LONGEST = 16
 """Long edge over short edge of the longest painting that is accepted."""
 
@@ -22,7 +25,7 @@ def load_painting(path: Path | str, size: int) -> Tensor:
 
     Raises:
         ImageError: It cannot be read.
-        InputError: It is too small to hold a style, or too long and narrow.
+        InputError: It is too small to hold a style, too long and narrow, or nearly of one colour.
     """
     image = read_image(path)
     if min(image.size) < STYLE_SIZE_MINIMUM:
@@ -32,7 +35,12 @@ def load_painting(path: Path | str, size: int) -> Tensor:
         )
     if max(image.size) > LONGEST * min(image.size):
         raise InputError(f"painting {path} is {image.width}x{image.height} pixels; crop it to at most {LONGEST}:1")
-    return to_tensor(resize_short_side(image, size))
+    painting = to_tensor(resize_short_side(image, size))
+    if float(painting.std(dim=(2, 3)).max()) < FLAT:
+        raise InputError(
+            f"painting {path} is nearly one colour, which is no style; give a picture with strokes or shapes"
+        )
+    return painting
 
 
 def painting_facts(path: Path) -> dict[str, Any]:

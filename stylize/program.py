@@ -3,7 +3,7 @@
 :func:`lower` takes a :class:`stylize.transformer.TransformerNet` apart into a :class:`Program`, which computes the
 same with less: what does not depend on the photo is folded into the convolutions (batch norm, weight norm, the scaling
 of the input), and the kernels of the upsampling convolutions are worked out once. The engines
-(:mod:`stylize.engines`), the tiles (:mod:`stylize.tiling`) and the export all read programs, so none of them knows a
+(:mod:`stylize.engines`), the tiles (:mod:`stylize.tiles`) and the export all read programs, so none of them knows a
 normalisation by name.
 
 What a program computes, for a photo (B, 3, H, W) in [0, 1]::

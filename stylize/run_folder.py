@@ -25,6 +25,9 @@ from stylize.run_log import RunLog
 
 LOCK = ".lock"
 
+COLLECTION = "collection"
+"""Name of a collection that was given none."""
+
 FREE_SETTINGS = (
     "licence",
     "output",
@@ -44,7 +47,9 @@ def output_path(config: TrainConfig) -> Path:
         InputError: Its name does not end in .safetensors.
     """
     if config.output is None:
-        return Path(f"{Path(config.style).stem}-{config.norm}.safetensors")
+        if config.adapt is not None:
+            return Path(f"{config.paintings[0].stem}.safetensors")
+        return Path(f"{COLLECTION if config.collection else config.paintings[0].stem}-{config.norm}.safetensors")
     path = Path(config.output)
     if path.suffix != ".safetensors":
         raise InputError(f"output {path} given; a name that ends in .safetensors is accepted")

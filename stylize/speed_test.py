@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylize import __version__
-from stylize.checkpoints import load_network
 from stylize.config import ENGINE_NAMES, PRESETS, parse_norm, preset
 from stylize.devices import choose_device
 from stylize.engines.choice import EXTRAS, installed_engines, make_engine, precisions
@@ -35,8 +34,9 @@ from stylize.errors import InputError, StylizeError, WeightsError, unknown_name
 from stylize.images import read_image, to_tensor
 from stylize.program import lower
 from stylize.provenance import cpu_model
+from stylize.style_choice import choose_style, load_style
 from stylize.transformer import TransformerNet
-from stylize.zoo import DEFAULT_STYLE, example_photos, resolve_weights
+from stylize.zoo import DEFAULT_STYLE, example_photos
 
 REPEATS = 7
 """Rounds that count."""
@@ -412,16 +412,18 @@ def photo(size: int) -> Tensor:
 def shipped_or_random(preset_name: str, norm: str) -> tuple[TransformerNet, str]:
     """Return a network in evaluation mode and the name of its style; ``random`` where none is shipped.
 
+    With a norm of several styles it is what paints one of them: the network that is taken out of the collection.
+
     Raises:
         WeightsError: The shipped network is damaged.
     """
     try:
-        weights = resolve_weights(DEFAULT_STYLE, norm, preset_name)
+        chosen = choose_style(DEFAULT_STYLE, norm, preset_name)
     except WeightsError:
         raise
     except InputError:
-        return TransformerNet(preset(preset_name, norm)).eval(), "random"
-    network, _ = load_network(weights.path)
+        return TransformerNet(preset(preset_name, norm).of_one_style).eval(), "random"
+    network, _ = load_style(chosen)
     return network.eval(), DEFAULT_STYLE
 
 

@@ -13,15 +13,15 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stylize.checkpoints import load_network, read_training_state, save_network, write_training_state
-from stylize.config import PRESETS, TrainConfig
+from stylize.checkpoints import load_network, read_training_state, write_training_state
+from stylize.config import TrainConfig
 from stylize.devices import choose_device, choose_precision
 from stylize.errors import (
     InputError,
@@ -30,14 +30,17 @@ from stylize.errors import (
     TrainingInterrupted,
     WeightsError,
 )
-from stylize.evaluation import Validation, Validator
+from stylize.evaluation import Validation
 from stylize.images import to_image, write_image
+from stylize.initial_weights import adapting_groups, begin_adapting, resolve_collection, start_from
+from stylize.learned_styles import LearnedStyles, OneStyle, mean_validation, validate
 from stylize.losses import PerceptualLoss
 from stylize.norms import gate_means, initialise_from_data, parameter_groups
 from stylize.paintings import load_painting, painting_facts
 from stylize.preparation import prepare
 from stylize.run_folder import RunFolder
 from stylize.training_photos import TrainingPhotos
+from stylize.training_results import History, save_result
 from stylize.transformer import TransformerNet
 from stylize.vgg import LAYERS, check_layers, load_loss_network
 
@@ -80,10 +83,13 @@ class TrainResult:
 
     Attributes:
         path: The weights file.
-        validation: The final measurements, of the weights as they are in the file, in float32.
+        validation: The final measurements, of the weights as they are in the file, in float32; of a collection, their
+            mean over the styles.
         unreadable: Photos that could not be read, with the reason.
         seconds: Seconds of training, over all the parts of a resumed run.
         resumed_at: Step at which this part began; 0 for a run in one piece.
+        validations: The final measurements of each style, by name.
+        nearest: When a painting was added to a collection, the style it began as.
     """
 
     path: Path
@@ -91,6 +97,8 @@ class TrainResult:
     unreadable: dict[Path, str] = field(default_factory=dict)
     seconds: float = 0.0
     resumed_at: int = 0
+    validations: dict[str, Validation] = field(default_factory=dict)
+    nearest: str | None = None
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -145,8 +153,11 @@ class _Run:
         self.device = choose_device(config.device)
         self.dtype = choose_precision(config.precision, self.device)
         check_layers([*config.loss.style_layers, config.loss.content_layer])
-        self.painting = load_painting(config.style, config.style_size)
-        self.painting_facts = painting_facts(Path(config.style))
+        self.paintings = [load_painting(path, config.style_size) for path in config.paintings]
+        self.painting_facts = [painting_facts(path) for path in config.paintings]
+        self.collection = None if config.adapt is None else resolve_collection(config.adapt)
+        self.nearest: str | None = None
+        self.learned: list[str] = []
         self.photos = TrainingPhotos(config)
         self.stream = self.photos.stream
         self.preparing: nn.Module | None = None
@@ -160,24 +171,39 @@ class _Run:
     def _prepare(self) -> None:
         """Build the networks and, when resuming, take up the saved state."""
         config, device = self.config, self.device
-        network = TransformerNet(config.transformer, seed=config.seed).to(device)
+        self.loss = self._make_loss(self.dtype)
+        self.styles = LearnedStyles(config, [painting.to(device) for painting in self.paintings], self.loss)
+        network = self._make_network().to(device)
         if device.type == "cuda":
             network = network.to(memory_format=torch.channels_last)
         self.network = network
         self.forward: nn.Module = torch.compile(network) if config.compile else network
-        self.optimizer = torch.optim.Adam(parameter_groups(network), lr=config.learning_rate)
+        groups = adapting_groups(network, self.learned) if self.learned else parameter_groups(network)
+        self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
         if self.resume:
             self._restore()
-        else:
+        elif config.start_from is None and self.collection is None:
             initialise_from_data(network, self._prepared(self.stream.batch(0, config.batch_size)))
-        self.loss = self._make_loss(self.dtype)
-        self.style = self.loss.style_targets(self.painting.to(device))
         held_out = self.photos.held_out
         self.batches = [
             self._prepared(torch.cat(held_out[start : start + config.batch_size]))
             for start in range(0, len(held_out), config.batch_size)
         ]
-        self.validator = Validator(self.batches, self.loss, self.style)
+        self.validators = self.styles.validators(self.batches)
+
+    def _make_network(self) -> TransformerNet:
+        """Return the network as the run begins with it."""
+        config = self.config
+        if self.collection is not None:
+            photos = self._prepared(self.stream.batch(0, config.batch_size))
+            network, self.nearest, self.learned = begin_adapting(
+                self.collection, photos, self.loss, self.styles.painted[0]
+            )
+            return network
+        network = TransformerNet(config.transformer, seed=config.seed)
+        if config.start_from is not None and not self.resume:
+            start_from(network, config.style_names, Path(config.start_from))
+        return network
 
     def _make_loss(self, dtype: torch.dtype) -> PerceptualLoss:
         loss = self.config.loss
@@ -201,14 +227,15 @@ class _Run:
                 self._begin()
             began, times = time.perf_counter(), [time.perf_counter()]
             before = self.seconds
-            self.network.train()
+            # What is frozen stays as it is, running averages too.
+            self.network.train(self.collection is None)
             for photos in self.stream.batches(self.step, config.steps, config.batch_size):
                 rate = learning_rate(config, self.step)
                 losses = self._step(self._prepared(photos), rate)
                 self.step += 1
                 validation, sample = None, None
                 if self.step % config.validation_interval == 0 and self.step < config.steps:
-                    validation, sample = self.validator(self.network), self._write_sample()
+                    validation, sample = self._validate(), self._write_sample()
                 times = [*times[-SPEED_WINDOW:], time.perf_counter()]
                 self.seconds = before + times[-1] - began
                 speed = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
@@ -264,10 +291,12 @@ class _Run:
     def _step(self, photos: Tensor, rate: float) -> dict[str, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
-        content = self.loss.content_targets(photos)
+        styles = self.styles.draw(self.step, len(photos))
+        goals = self.styles.goals(styles, photos)
+        content = self.loss.content_targets(goals)
         with self._autocast():
-            painted = self.forward(photos)
-        terms = self.loss(painted, content, self.style)
+            painted = self.forward(photos, styles) if self.config.collection else self.forward(photos)
+        terms = self.loss(painted, content, self.styles.targets(styles, goals))
         total = terms.total.mean()
         losses = {
             "content": terms.content.mean(),
@@ -288,67 +317,66 @@ class _Run:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
+    def _validate(self) -> Validation:
+        """Measure the network on the held-out photos, in the mean over its styles."""
+        self.validations = validate(self.network, self.validators, self.config.collection)
+        return mean_validation(list(self.validations.values()))
+
     def _finish(self) -> TrainResult:
         """Measure the weights as the file will hold them, in float32, and write the file."""
-        final = TransformerNet(self.config.transformer).to(self.device)
+        final = TransformerNet(self.network.config).to(self.device)
         stored = getattr(torch, self.config.weights_dtype)
         state = self.network.state_dict()
         final.load_state_dict({k: v.to(stored).to(v.dtype) if v.is_floating_point() else v for k, v in state.items()})
         if not _finite(final):
             stored_in = self.config.weights_dtype
             raise TrainingError(f"the weights do not fit into {stored_in}; add --resume --weights-dtype float32")
-        loss = self._make_loss(torch.float32)
-        validator = Validator(self.batches, loss, loss.style_targets(self.painting.to(self.device)))
-        validation = validator(final.eval())
+        styles = LearnedStyles(
+            self.config, [painting.to(self.device) for painting in self.paintings], self._make_loss(torch.float32)
+        )
+        validations = validate(final.eval(), styles.validators(self.batches), self.config.collection)
+        validation = mean_validation(list(validations.values()))
         self._write_sample()
-        metadata = self._metadata(validation)
-        save_network(self.files.output, final, metadata, dtype=self.config.weights_dtype, overwrite=True)
+        history = History(
+            seconds=self.seconds,
+            device=str(self.device),
+            precision=str(self.dtype).removeprefix("torch."),
+            training_photos=len(self.stream.paths),
+            paintings=self.painting_facts,
+            validations=validations,
+            nearest=self.nearest,
+        )
+        save_result(self.files.output, final, self.config, history, self.collection)
         row = {"step": self.step, "final": validation.to_json(), "seconds": round(self.seconds, 2)}
+        if self.config.collection:
+            row["styles"] = {name: one.to_json() for name, one in validations.items()}
         if gates := gate_means(final):
             row["gates"] = gates
         self._append_log(row)
         with self.files.writing():
             self.files.checkpoint.unlink(missing_ok=True)
-        return TrainResult(self.files.output, validation, dict(self.stream.unreadable), self.seconds, self.resumed_at)
-
-    def _metadata(self, validation: Validation) -> dict[str, Any]:
-        config = self.config
-        preset = next((n for n, a in PRESETS.items() if replace(a, norm=config.norm) == config.transformer), "custom")
-        painting = Path(config.style)
-        return {
-            "style": painting.stem,
-            "norm": config.norm,
-            "preset": preset,
-            "parameters": self.network.parameter_count,
-            "steps": config.steps,
-            "batch_size": config.batch_size,
-            "photo_steps": config.steps * config.batch_size,
-            "image_size": config.image_size,
-            "style_size": config.style_size,
-            "learning_rate": config.learning_rate,
-            "seed": config.seed,
-            "seconds": round(self.seconds, 1),
-            "device": str(self.device),
-            "precision": str(self.dtype).removeprefix("torch."),
-            "torch": torch.__version__,
-            "training_photos": len(self.stream.paths),
-            "preparation": config.preparation,
-            "loss": config.to_json()["loss"],
-            "metrics": validation.to_json(),
-            "licence": config.licence,
-            "painting": self.painting_facts,
-        }
+        return TrainResult(
+            self.files.output,
+            validation,
+            dict(self.stream.unreadable),
+            self.seconds,
+            self.resumed_at,
+            validations,
+            self.nearest,
+        )
 
     def _write_sample(self) -> Path:
-        """Paint a few held-out photos and put them side by side."""
+        """Paint a few held-out photos and put them side by side; of a collection, a row for each style."""
         photos = self._prepared(torch.cat(self.photos.held_out[:SAMPLES]))
         was_training = self.network.training
         self.network.eval()
+        several = self.config.collection
+        views = [OneStyle(self.network, n) for n in range(len(self.styles.names))] if several else [self.network]
         with torch.no_grad():
-            painted = self.network(photos)
+            rows = [torch.cat(list(view(photos).cpu()), dim=-1) for view in views]
         self.network.train(was_training)
         path = self.files.path / "samples" / f"step-{self.step:06d}.png"
-        write_image(to_image(torch.cat(list(painted.cpu()), dim=-1)), path, overwrite=True)
+        write_image(to_image(torch.cat(rows, dim=-2)), path, overwrite=True)
         return path
 
     def _save(self) -> None:
@@ -361,7 +389,8 @@ class _Run:
         facts = {
             "config": self.config.to_json(),
             "photos": self.photos.digest,
-            "painting": self.painting_facts["sha256"],
+            "painting": self._paintings_digest(),
+            "nearest": self.nearest,
             "step": self.step,
             "seconds": self.seconds,
             # A copy, because the threads that read photos add to it.
@@ -372,13 +401,17 @@ class _Run:
         write_training_state(self.files.checkpoint, tensors, facts)
         self.saved = self.step
 
+    def _paintings_digest(self) -> str:
+        return " ".join(facts["sha256"] for facts in self.painting_facts)
+
     def _restore(self) -> None:
         tensors, facts = read_training_state(self.files.checkpoint)
         if facts.get("photos") != self.photos.digest:
             raise InputError(f"the training photos are not those that the run of {self.files.output} began with")
-        digest = self.painting_facts["sha256"]
+        digest = self._paintings_digest()
         if facts.get("painting", digest) != digest:
-            raise InputError(f"the painting {self.config.style} was changed after the run of {self.files.output} began")
+            named = ", ".join(str(path) for path in self.config.paintings)
+            raise InputError(f"the painting {named} was changed after the run of {self.files.output} began")
         prefix = "network."
         network = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         state: dict[int, dict[str, Tensor]] = {}
@@ -392,6 +425,7 @@ class _Run:
             self.optimizer.load_state_dict({"state": state, "param_groups": groups})
             self.step = self.resumed_at = self.saved = int(facts["step"])
             self.seconds = float(facts["seconds"])
+            self.nearest = facts.get("nearest")
             self.stream.unreadable |= {Path(path): reason for path, reason in facts["unreadable"].items()}
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise WeightsError(f"{self.files.checkpoint} is damaged ({error}); start anew with --overwrite") from error
@@ -404,6 +438,8 @@ class _Run:
         row |= {"photos_per_second": round(progress.photos_per_second, 3), "seconds": round(self.seconds, 2)}
         if progress.validation is not None:
             row["validation"] = progress.validation.to_json()
+            if self.config.collection:
+                row["styles"] = {name: one.to_json() for name, one in self.validations.items()}
             if gates := gate_means(self.network):
                 row["gates"] = gates
         self._append_log(row)

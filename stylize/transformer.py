@@ -28,11 +28,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylize.conditional_norms import Conditional, ConditionalConv2d, make_conditional_norm
 from stylize.config import TransformerConfig, parse_norm
 from stylize.errors import InputError
 from stylize.norms import at_least_float32, make_norm
@@ -99,16 +101,25 @@ class UpsampleConv(nn.Module):
 
     def phase_kernels(self) -> Tensor:
         """Return the four 2x2 kernels, (4 C_out, C_in, 2, 2): all output channels of one phase, then of the next."""
-        weight = at_least_float32(self.conv.weight)
-        collapse = weight.new_tensor(self.COLLAPSE)
-        kernels = torch.einsum("pas,qbt,oist->pqoiab", collapse, collapse, weight)
-        return kernels.reshape(-1, weight.shape[1], 2, 2).to(self.conv.weight.dtype)
+        return self._collapsed(self.conv.weight)
+
+    def _collapsed(self, weight: Tensor) -> Tensor:
+        wide = at_least_float32(weight)
+        collapse = wide.new_tensor(self.COLLAPSE)
+        kernels = torch.einsum("pas,qbt,oist->pqoiab", collapse, collapse, wide)
+        return kernels.reshape(-1, wide.shape[1], 2, 2).to(weight.dtype)
 
     def forward(self, features: Tensor) -> Tensor:
+        if isinstance(self.conv, ConditionalConv2d):
+            pairs = zip(features.split(1), self.conv.of_each(), strict=True)
+            return torch.cat([self._upsampled(photo, weight, bias) for photo, (weight, bias) in pairs])
+        return self._upsampled(features, self.conv.weight, self.conv.bias)
+
+    def _upsampled(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         batch, _, height, width = features.shape
         channels = self.conv.out_channels
         padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
-        phases = F.conv2d(padded, self.phase_kernels(), self.conv.bias.repeat(4))
+        phases = F.conv2d(padded, self._collapsed(weight), bias.repeat(4))
         keep = torch.channels_last if features.is_contiguous(memory_format=torch.channels_last) else None
         result = torch.empty(
             (batch, channels, 2 * height, 2 * width),
@@ -123,15 +134,23 @@ class UpsampleConv(nn.Module):
         return result
 
 
+def _norm_after(convolution: nn.Conv2d, name: str, config: TransformerConfig) -> nn.Module:
+    """Return the normalisation called ``name`` for the output of a convolution."""
+    channels = convolution.out_channels
+    if config.conditional:
+        return make_conditional_norm(name, channels, config.norm_epsilon, config.styles)
+    return make_norm(name, channels, config.norm_epsilon, convolution)
+
+
 class ResidualBlock(nn.Module):
     """conv, norm, ReLU, conv, norm, plus the input; no ReLU after the sum (Gross and Wilber 2016, as in the paper)."""
 
-    def __init__(self, channels: int, norms: tuple[str, str], epsilon: float) -> None:
+    def __init__(self, channels: int, norms: tuple[str, str], config: TransformerConfig) -> None:
         super().__init__()
         self.conv1 = Conv(channels, channels, 3)
-        self.norm1 = make_norm(norms[0], channels, epsilon, self.conv1.conv)
+        self.norm1 = _norm_after(self.conv1.conv, norms[0], config)
         self.conv2 = Conv(channels, channels, 3)
-        self.norm2 = make_norm(norms[1], channels, epsilon, self.conv2.conv)
+        self.norm2 = _norm_after(self.conv2.conv, norms[1], config)
 
     def forward(self, features: Tensor) -> Tensor:
         hidden = F.relu(self.norm1(self.conv1(features)))
@@ -202,18 +221,14 @@ class TransformerNet(nn.Module):
         plan = iter(norm_plan(config))
 
         def normalised(convolution: Conv | UpsampleConv) -> list[nn.Module]:
-            inner = convolution.conv
-            return [convolution, make_norm(next(plan), inner.out_channels, config.norm_epsilon, inner), nn.ReLU()]
+            return [convolution, _norm_after(convolution.conv, next(plan), config), nn.ReLU()]
 
         encoder = normalised(Conv(3 * block**2, widths[0], config.first_kernel))
         for narrow, wide in zip(widths, widths[1:], strict=False):
             encoder += normalised(Conv(narrow, wide, 3, stride=2))
         self.encoder = nn.Sequential(*encoder)
         self.trunk = nn.Sequential(
-            *(
-                ResidualBlock(widths[-1], (next(plan), next(plan)), config.norm_epsilon)
-                for _ in range(config.residual_blocks)
-            )
+            *(ResidualBlock(widths[-1], (next(plan), next(plan)), config) for _ in range(config.residual_blocks))
         )
         decoder: list[nn.Module] = []
         for wide, narrow in zip(widths[::-1], widths[-2::-1], strict=False):
@@ -231,6 +246,10 @@ class TransformerNet(nn.Module):
             decoder += [UpsampleConv(last, 3)]
         self.decoder = nn.Sequential(*decoder)
         self._initialise(seed)
+        if config.own_output:
+            # After the weights were drawn: all styles begin with the convolution that a network of one style has.
+            output = self.output
+            output.conv = ConditionalConv2d(output.conv, config.styles)
 
     def _initialise(self, seed: int) -> None:
         """Draw every convolution from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of Torch and PyTorch alike."""
@@ -242,20 +261,52 @@ class TransformerNet(nn.Module):
                     module.weight.uniform_(-bound, bound, generator=generator)
                     module.bias.uniform_(-bound, bound, generator=generator)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, styles: Tensor | None = None) -> Tensor:
         """Stylize pictures.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1]; H and W at least 1.
+            styles: For a network of several styles, the number of the style of each picture, (B,) whole numbers, or
+                the share of every style in it, (B, N). None for a network of one style.
 
         Returns:
             (B, 3, H, W) float32 (of a float64 network: float64) RGB within 0.5 +- 150/255, not clamped.
 
         Raises:
-            InputError: The shape is not (B, 3, H, W).
+            InputError: The shape is not (B, 3, H, W), or the styles do not fit the network.
         """
         if images.dim() != 4 or images.shape[1] != 3 or 0 in images.shape:
             raise InputError(f"pictures of shape {tuple(images.shape)} given; (B, 3, H, W) with H, W >= 1 is accepted")
+        if not self.config.conditional and styles is None:
+            return self._paint(images)
+        shares = self._shares(styles, images)
+        conditional = [module for module in self.modules() if isinstance(module, Conditional)]
+        try:
+            for norm in conditional:
+                norm.choose(shares)
+            return self._paint(images)
+        finally:
+            for norm in conditional:
+                norm.choose(None)
+
+    def _shares(self, styles: Tensor | None, images: Tensor) -> Tensor:
+        """Return the share of every style in each picture, (B, N)."""
+        count, batch = self.config.styles, len(images)
+        if styles is None or not self.config.conditional:
+            kind = "several styles and none was given" if styles is None else "one style and styles were given"
+            raise InputError(f"the network has {kind}; a network of several styles needs (B,) numbers or (B, N) shares")
+        if styles.shape == (batch,) and not styles.is_floating_point():
+            if not bool(((styles >= 0) & (styles < count)).all()):
+                raise InputError(f"styles {styles.tolist()} given; numbers from 0 to {count - 1} are accepted")
+            return F.one_hot(styles.to(images.device), count).to(torch.float32)
+        if styles.shape != (batch, count):
+            raise InputError(
+                f"styles of shape {tuple(styles.shape)} given; ({batch},) or ({batch}, {count}) is accepted"
+            )
+        return styles.to(images.device)
+
+    def _paint(self, images: Tensor) -> Tensor:
+        """Stylize pictures (B, 3, H, W) of a checked shape."""
         height, width = images.shape[-2:]
         features = self._pad(images) * 2 - 1
         if self.config.space_to_depth > 1:
@@ -272,6 +323,21 @@ class TransformerNet(nn.Module):
         if width != images.shape[-1]:
             images = images[:, :, :, mirrored_indices(images.shape[-1], width, images.device)]
         return images
+
+    def to(self, *arguments: Any, memory_format: torch.memory_format | None = None, **settings: Any) -> TransformerNet:
+        """Move the network, in place, as every module is moved; the memory format is that of its plain convolutions."""
+        super().to(*arguments, **settings)
+        if memory_format is not None:
+            # A convolution for each style has five dimensions, for which torch has no channels_last.
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.to(memory_format=memory_format)
+        return self
+
+    @property
+    def output(self) -> Conv | UpsampleConv:
+        """The last convolution."""
+        return next(layer for layer in reversed(self.decoder) if isinstance(layer, Conv | UpsampleConv))
 
     def norm_places(self) -> list[NormPlace]:
         """Return where the normalisations stand, in order of depth."""

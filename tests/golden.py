@@ -14,8 +14,9 @@ from PIL import Image
 
 from stylize.images import read_image, resize_long_edge, write_image
 from stylize.resources import examples_directory
+from stylize.style_collections import Collection
 from stylize.stylizer import load
-from stylize.zoo import list_weights
+from stylize.zoo import list_collections, list_weights
 
 FOLDER = Path(__file__).parent / "golden"
 SIZE = 96
@@ -26,11 +27,22 @@ def photo() -> Image.Image:
     return resize_long_edge(read_image(examples_directory() / "photos" / "astronaut.jpg"), SIZE)
 
 
+def sheet(collection: Collection) -> Image.Image:
+    """Return what every style of a collection makes of the photo, side by side."""
+    stylizer = load(collection.weights.path, device="cpu", precision="float32")
+    painted = [stylizer.mix({name: 1.0})(photo()) for name in collection.names]
+    joined = Image.new("RGB", (sum(one.width for one in painted), painted[0].height))
+    for number, one in enumerate(painted):
+        joined.paste(one, (number * one.width, 0))
+    return joined
+
+
 def main() -> None:
-    for shipped in list_weights():
-        path = FOLDER / f"{shipped.path.stem}.png"
-        write_image(load(str(shipped.path), device="cpu")(photo()), path, overwrite=True)
-        print(path)
+    pictures = {one.path.stem: load(str(one.path), device="cpu")(photo()) for one in list_weights()}
+    pictures |= {one.weights.path.stem: sheet(one) for one in list_collections()}
+    for name, picture in pictures.items():
+        write_image(picture, FOLDER / f"{name}.png", overwrite=True)
+        print(FOLDER / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -92,3 +92,47 @@ def run_python(*arguments: str, cwd: Path = ROOT, **options: Any) -> subprocess.
 def run_stylize(*arguments: str, cwd: Path = ROOT, **options: Any) -> subprocess.CompletedProcess[Any]:
     """Run ``python -m stylize`` and return what it said."""
     return run_python("-m", "stylize", *arguments, cwd=cwd, **options)
+
+
+def tiny_collection(
+    path: Path, names: tuple[str, ...] = ("first", "second", "photo"), seed: int = 0, **metadata: Any
+) -> Path:
+    """Write the weights file of a tiny collection whose styles differ, and return its path."""
+    import torch
+
+    from stylize.checkpoints import save_network
+    from stylize.style_vectors import network_digest, stacked_names
+    from stylize.transformer import TransformerNet
+
+    own_output = bool(metadata.pop("own_output", False))
+    config = tiny_config("conditional-instance", styles=len(names), own_output=own_output)
+    network = TransformerNet(config, seed=seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for name in stacked_names(network):
+            numbers = network.get_parameter(name)
+            numbers += 0.3 * torch.randn(numbers.shape, generator=generator)
+    facts = tiny_metadata()
+    styles = [{"name": name, "painting": facts["painting"], "metrics": facts["metrics"]} for name in names]
+    facts |= {"style": path.stem, "norm": "conditional-instance", "styles": styles, "network": network_digest(network)}
+    save_network(path, network, facts | metadata, overwrite=True)
+    return path
+
+
+def tiny_style_file(path: Path, collection: Path, seed: int = 7, **metadata: Any) -> Path:
+    """Write a style file for a tiny collection, with a style of random numbers, and return its path."""
+    import torch
+
+    from stylize.style_collections import load_collection, read_collection, save_style_file
+    from stylize.style_vectors import style_vectors
+
+    base = read_collection(collection)
+    network = load_collection(base)
+    generator = torch.Generator().manual_seed(seed)
+    vectors = style_vectors(network, [1.0] + [0.0] * (len(base.names) - 1))
+    vectors = {
+        name: numbers + 0.1 * torch.randn(numbers.shape, generator=generator) for name, numbers in vectors.items()
+    }
+    facts = tiny_metadata(path.stem) | metadata
+    save_style_file(path, vectors, network.config, base.digest, facts, overwrite=True)
+    return path

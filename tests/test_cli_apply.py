@@ -156,7 +156,7 @@ def test_nothing_is_overwritten_unless_asked(shipped, monkeypatch):
     save_photo(shipped / "a.jpg")
     (shipped / "a-starry-night.jpg").write_bytes(b"precious")
     with monkeypatch.context() as patch:
-        patch.setattr(Stylizer, "__call__", lambda self, image: pytest.fail("painted before looking"))
+        patch.setattr(Stylizer, "paint", lambda self, *given: pytest.fail("painted before looking"))
         assert "exists already; --overwrite" in one_line_error(apply("a.jpg"), 1)
     assert (shipped / "a-starry-night.jpg").read_bytes() == b"precious"
     assert apply("a.jpg", "--overwrite").exit_code == 0

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from stylize import exporting
 from stylize.cli import main
-from tests.helpers import run_stylize, tiny_weights
+from tests.helpers import run_stylize, tiny_collection, tiny_style_file, tiny_weights
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,34 @@ def test_json(folder):
     assert document["file_size"] == (folder / "out" / "a.onnx").stat().st_size
 
 
+def test_a_style_and_a_mixture_of_a_collection(folder):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    import torch
+
+    from stylize.engines.onnxruntime_engine import OnnxRuntimeEngine
+    from stylize.style_choice import choose_style, load_style
+
+    base = tiny_collection(folder / "base.safetensors", ("one", "two", "photo"))
+    tiny_style_file(folder / "mine.safetensors", base)
+    images = torch.rand(1, 3, 9, 14, generator=torch.Generator().manual_seed(0))
+    for style, output in (
+        ("two", "two-instance.onnx"),
+        ("one:0.3,mine.safetensors:0.7", "one-30-mine-70-instance.onnx"),
+    ):
+        result = invoke(style, "--collection", "base.safetensors")
+        assert result.exit_code == 0, result.output
+        assert f"-> {output} (" in result.stdout and "checked in ONNX Runtime" in result.stdout
+        chosen = choose_style(style, collection="base.safetensors")
+        with torch.no_grad():
+            expected = load_style(chosen)[0](images).clamp(0, 1)
+        engine = OnnxRuntimeEngine(folder / output)
+        torch.testing.assert_close(engine.paint(images), expected, atol=1e-4, rtol=0)
+        assert engine.weights.metadata["style"] == chosen.name
+        assert engine.weights.architecture == chosen.described.architecture
+    assert choose_style("two-instance.onnx").norm == "instance"
+
+
 def test_unchecked_is_said(monkeypatch):
     pytest.importorskip("onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -80,6 +108,9 @@ def test_an_existing_file_stays_unless_asked(folder):
         (("none.safetensors",), "weights file none.safetensors not found"),
         (("starry-night", "--norm", "instnce"), "unknown normalisation 'instnce'"),
         (("tiny.safetensors", "--norm", "batch"), "holds a network with instance norm, not with batch norm"),
+        (("tiny.safetensors", "--collection", "tiny.safetensors"), "holds a network of one style"),
+        (("tiny.safetensors,other",), "cannot be mixed"),
+        (("a:1,a:0",), "given twice"),
         (("tiny.safetensors", "-o", "a.pt"), "has another suffix than .onnx"),
         (("tiny.safetensors", "-o", "."), "is a folder"),
     ],
@@ -89,6 +120,13 @@ def test_bad_input(folder, arguments, message):
     assert result.exit_code == 2
     assert message in result.stderr
     assert names(folder) == ["tiny.safetensors"]
+
+
+def test_what_is_exported_already(folder):
+    pytest.importorskip("onnx")
+    assert invoke("tiny.safetensors", "-o", "a.onnx").exit_code == 0
+    result = invoke("a.onnx", "-o", "b.onnx")
+    assert result.exit_code == 2 and "'a.onnx' is an ONNX file already" in result.stderr
 
 
 def test_a_folder_that_cannot_be_written(folder):

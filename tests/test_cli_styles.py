@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 import stylize
 from stylize import cli, zoo
-from stylize.cli import main
-from stylize.cli.tables import aligned
+from stylize.cli import COMMANDS, main
+from stylize.cli.tables import aligned, size_text
 from stylize.errors import InputError, OutputError, StylizeError, TrainingInterrupted
-from tests.helpers import run_stylize, tiny_weights
+from tests.helpers import run_stylize, tiny_collection, tiny_style_file, tiny_weights
 
 
 @pytest.fixture
@@ -31,22 +31,148 @@ def invoke(*arguments):
 def test_table(shipped):
     result = invoke("styles")
     assert result.exit_code == 0, result.output
-    header, first, second = result.stdout.splitlines()[:3]
-    assert header.split()[:4] == ["style", "painting", "artist", "year"]
-    assert first.split()[:6] == ["great-wave", "Test", "Nobody", "1900", "instance", "fast"]
-    assert first.split()[-4:] == ["0.25", "0.5", "100", "CC0-1.0"]
-    assert second.split()[:6] == ["great-wave", "-", "-", "-", "batch", "fast"]
-    assert first.index("instance") == second.index("batch") == header.index("norm")
+    heading, header, row, empty, *notes = result.stdout.splitlines()
+    sizes = [(shipped / f"{name}.safetensors").stat().st_size for name in ("a", "b")]
+    assert heading == f"2 networks of one style ({size_text(*sizes)} each)"
+    assert header.split("  ")[0] == "style" and header.split()[1:4] == ["painting", "artist", "year"]
+    assert row.split() == ["great-wave", "Test", "Nobody", "1900", "0.25", "0.5", "instance,", "batch"]
+    assert row.index("instance") == header.index("norm")
+    assert not empty and notes[-1] == "to use one: stylize apply photo.jpg --style great-wave"
+    assert "of the first norm named" in notes[0]
+
+
+def test_what_is_not_recorded_is_a_dash(shipped):
+    (shipped / "a.safetensors").unlink()
+    row = invoke("styles").stdout.splitlines()[2]
+    assert row.split() == ["great-wave", "-", "-", "-", "-", "-", "batch"]
+
+
+def test_another_preset_is_named(shipped):
+    tiny_weights(shipped / "c.safetensors", "great-wave", preset="johnson")
+    assert invoke("styles").stdout.splitlines()[2].endswith("  instance, instance (johnson), batch")
 
 
 def test_json(shipped):
     document = json.loads(invoke("styles", "--json").stdout)
     assert document["default"] == "starry-night"
+    assert document["collections"] == []
     first, second = document["styles"]
-    assert first["title"] == "Test"
+    assert (first["title"], first["kind"], first["collection"]) == ("Test", "network", None)
     assert (first["style_loss"], first["content_loss"], first["steps"]) == (0.25, 0.5, 100)
-    assert first["file"] == "a.safetensors"
+    assert (first["file"], first["path"]) == ("a.safetensors", str(shipped / "a.safetensors"))
+    assert first["licence"] == "CC0-1.0"
     assert second["style_loss"] is None
+
+
+# ---- collections
+
+
+@pytest.fixture
+def collected(shipped):
+    styles = ("great-wave", "the-scream", "photo")
+    tiny_collection(shipped / "paintings-conditional-instance.safetensors", styles)
+    return shipped
+
+
+def test_a_collection_has_its_own_table(collected):
+    lines = invoke("styles").stdout.splitlines()
+    file = collected / "paintings-conditional-instance.safetensors"
+    size = size_text(file.stat().st_size)
+    assert lines[0] == f"paintings: 2 styles in one network (instance norm, fast, {size}, {file.name})"
+    assert lines[1].split()[-2:] == ["content", "loss"]
+    assert [line.split()[0] for line in lines[2:4]] == ["great-wave", "the-scream"]
+    assert lines[4] == "" and lines[5].startswith("2 networks of one style (")
+    assert "photo" not in {line.split()[0] for line in lines if line}
+    notes = lines[-4:]
+    assert notes[1] == (
+        "a style that stands in both is taken from its network of one style, unless --collection or --norm says "
+        "otherwise"
+    )
+    assert notes[2] == "to use one: stylize apply photo.jpg --style great-wave"
+    assert notes[3] == "to mix two: stylize apply photo.jpg --style great-wave:0.6,the-scream:0.4"
+
+
+def test_where_a_style_that_stands_in_both_is_taken_from(collected, monkeypatch):
+    monkeypatch.setattr(zoo, "COLLECTION_FIRST", True)
+    assert "stands in both is taken from the collection, unless" in invoke("styles").stdout
+    for name in ("a", "b"):
+        (collected / f"{name}.safetensors").unlink()
+    assert "stands in both" not in invoke("styles").stdout
+
+
+def test_the_table_fits_the_usual_terminal(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "weights_directory", lambda: tmp_path)
+    painting = {
+        "title": "The Benzaiten Shrine at Inokashira in Snow, from the series Snow, Moon and Flowers",
+        "artist": "Pierre-Auguste Renoir and others",
+        "year": "c. 1843-1847",
+    }
+    metrics = {"evaluation_mode": {"style": 0.0333333, "content": 0.7083333}}
+    styles = [{"name": "benzaiten-shrine-snow", "painting": painting, "metrics": metrics}, {"name": "photo"}]
+    names = tuple(one["name"] for one in styles)
+    tiny_collection(tmp_path / "paintings-conditional-instance.safetensors", names, styles=styles)
+    result = invoke("styles")
+    assert max(map(len, result.stdout.splitlines())) <= 120
+    assert "The Benzaiten Shrine at Inoka...  Pierre-Auguste Renoi...  c. 1843-1847" in result.stdout
+    assert "to mix two" not in result.stdout
+    assert json.loads(invoke("styles", "--json").stdout)["styles"][0]["title"] == painting["title"]
+
+
+def test_json_of_a_collection(collected):
+    document = json.loads(invoke("styles", "--json").stdout)
+    (collection,) = document["collections"]
+    assert (collection["name"], collection["styles"]) == ("paintings", ["great-wave", "the-scream"])
+    assert collection["photo_style"] is True and len(collection["network"]) == 64
+    kinds = [(one["style"], one["kind"], one["collection"], one["norm"]) for one in document["styles"]]
+    assert kinds == [
+        ("great-wave", "collection", "paintings", "instance"),
+        ("the-scream", "collection", "paintings", "instance"),
+        ("great-wave", "network", None, "instance"),
+        ("great-wave", "network", None, "batch"),
+    ]
+
+
+def test_a_shipped_collection_by_name(collected):
+    lines = invoke("styles", "paintings").stdout.splitlines()
+    assert lines[0].startswith("paintings: 2 styles") and "networks of one style" not in "".join(lines)
+    result = invoke("styles", "paintngs")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "unknown collection 'paintngs'; did you mean 'paintings'?" in result.stderr
+
+
+def test_files_of_the_users_own(collected, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    own = tiny_collection(folder / "own.safetensors", ("my cat", "second"), seed=8)
+    mine = tiny_style_file(folder / "mine.safetensors", own)
+    lines = invoke("styles", str(own)).stdout.splitlines()
+    assert lines[0] == f"{own}: 2 styles in one network (instance norm, fast, {size_text(own.stat().st_size)})"
+    assert lines[-2] == f"to use one: stylize apply photo.jpg --collection {own} --style 'my cat'"
+    assert lines[-1] == f"to mix two: stylize apply photo.jpg --collection {own} --style 'my cat:0.6,second:0.4'"
+    lines = invoke("styles", str(mine), str(collected / "b.safetensors")).stdout.splitlines()
+    assert lines[0] == f"{mine}: a style file ({size_text(mine.stat().st_size)}), for {own}"
+    assert lines[4].startswith("b.safetensors: a network of one style (")
+    assert lines[-1] == f"to use one: stylize apply photo.jpg --style {mine}"
+    document = json.loads(invoke("styles", str(mine), "--json").stdout)
+    assert document["styles"][0]["kind"] == "style file"
+    assert document["styles"][0]["collection"] == "own"
+    own.unlink()
+    assert "its network was not found; give --collection FILE" in invoke("styles", str(mine)).stdout
+
+
+def test_an_onnx_file(collected, tmp_path_factory):
+    pytest.importorskip("onnx")
+    from stylize.exporting import export_onnx
+
+    path = tmp_path_factory.mktemp("onnx") / "a.onnx"
+    export_onnx(collected / "a.safetensors", path)
+    assert invoke("styles", str(path)).stdout.startswith("a.onnx: a network of one style (")
+
+
+def test_files_that_cannot_be_read(collected):
+    for file, said in (("none.safetensors", "not found"), ("./", "is a folder")):
+        result = invoke("styles", file)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert said in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_apply_list_is_the_same(shipped):
@@ -76,6 +202,20 @@ def test_aligned():
     )
 
 
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ((6_543,), "7 KB"),
+        ((830_000,), "0.8 MB"),
+        ((830_000, 3_400_000), "0.8 to 3.4 MB"),
+        ((3_400_000, 3_390_000), "3.4 MB"),
+        ((2_000, 60_000), "2 to 60 KB"),
+    ],
+)
+def test_sizes(sizes, text):
+    assert size_text(*sizes) == text
+
+
 def test_version():
     assert invoke("--version").stdout == f"stylize {stylize.__version__}\n"
 
@@ -84,7 +224,7 @@ def test_version():
     ("word", "said"),
     [
         ("aply", "did you mean 'apply'?"),
-        ("qqq", "unknown command 'qqq' (known: apply, train, compare, styles, export, bench)"),
+        ("qqq", f"unknown command 'qqq' (known: {', '.join(COMMANDS)})"),
     ],
 )
 def test_unknown_command(word, said):

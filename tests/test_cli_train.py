@@ -19,7 +19,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from stylize.checkpoints import load_network, read_training_state, read_weights_file
-from stylize.cli import main
+from stylize.cli import main, train_report
 from stylize.cli import train as train_command
 from stylize.config import NORM_NAMES, LossConfig, TrainConfig
 from stylize.evaluation import Losses, Validation
@@ -213,7 +213,7 @@ APART = replace(VALIDATION, training_mode=Losses(0.5, 0.2, 0.0, 1.4), contrast_c
     ],
 )
 def test_the_sentence_about_the_norm_is_said_only_where_it_is_true(capsys, norm, validation, sentence):
-    train_command._report(TrainConfig(style="a.jpg", norm=norm), TrainResult(Path("x/y.safetensors"), validation))
+    train_report.report(TrainConfig(style="a.jpg", norm=norm), TrainResult(Path("x/y.safetensors"), validation))
     text = capsys.readouterr().out
     assert sentence in text
     assert text.endswith("try it: stylize apply PHOTO --style x/y.safetensors\n")
@@ -222,7 +222,7 @@ def test_the_sentence_about_the_norm_is_said_only_where_it_is_true(capsys, norm,
 @pytest.mark.parametrize("norm", NORM_NAMES)
 def test_every_norm_can_be_reported(norm, capsys):
     for validation in (VALIDATION, APART):
-        train_command._report(TrainConfig(style="a.jpg", norm=norm), TrainResult(Path("y.safetensors"), validation))
+        train_report.report(TrainConfig(style="a.jpg", norm=norm), TrainResult(Path("y.safetensors"), validation))
     assert "grey levels" in capsys.readouterr().out
 
 
@@ -234,7 +234,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     losses = {"content": 0.5, "style": 0.25, "total_variation": 0.0, "total": 1.5}
-    with train_command._Reporter(TrainConfig(style="a.jpg"), Path("a.run"), False) as reporter:
+    with train_report.Reporter(TrainConfig(style="a.jpg"), Path("a.run"), False) as reporter:
         for step in (4, 5, 6):  # as in a run that was resumed
             reporter(TrainProgress(step, 6, losses, 1e-3, 8.25, 1.0, VALIDATION if step == 5 else None))
     text = terminal.getvalue()
@@ -293,7 +293,7 @@ def stopped(material, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        patched.setattr(train_command._Reporter, "__call__", interrupt_at_step_2)
+        patched.setattr(train_report.Reporter, "__call__", interrupt_at_step_2)
         result = learn(material, "-o", "run.safetensors", "--norm", "batch", steps=5)
     assert result.exit_code == 1
     assert "stopped after step 2 of 5 and saved" in result.stderr
@@ -552,7 +552,7 @@ def test_tensorboard_gets_the_losses(tmp_path, monkeypatch):
     stand_in.SummaryWriter = Writer
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stand_in)
     folder = run_folder(tmp_path / "a.safetensors")
-    with train_command._Reporter(TrainConfig(style="a.jpg"), folder, True) as reporter:
+    with train_report.Reporter(TrainConfig(style="a.jpg"), folder, True) as reporter:
         reporter(TrainProgress(1, 2, {"content": 0.5, "style": 0.25, "total": 1.5}, 1e-3, 8.0, 1.0, VALIDATION))
     assert written[0] == ("folder", str(folder / "tensorboard"))
     assert ("training/style", 0.25, 1) in written

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stylize.config import (
+    CONDITIONAL_NORMS,
     NORM_NAMES,
     PLACEMENTS,
     PREPARATIONS,
@@ -153,6 +154,9 @@ def test_no_other_text_is_a_normalisation(text):
         ({"norm_epsilon": 0}, "norm_epsilon is 0; it must lie between 0 and 1"),
         ({"norm_epsilon": 1.0}, "between 0 and 1"),
         ({"norm_epsilon": NAN}, "between 0 and 1"),
+        ({"styles": 2}, "2 styles given with instance norm"),
+        ({"own_output": True}, "own_output is True with instance norm; it needs a collection of styles"),
+        ({"own_output": True, "norm": "batch"}, "own_output is True with batch norm"),
     ],
 )
 def test_bad_architecture(settings, words):
@@ -173,6 +177,10 @@ def test_bad_architecture(settings, words):
         {"output": None},
         {"norm_epsilon": "small"},
         {"norm_epsilon": None},
+        {"own_output": 1},
+        {"own_output": "yes"},
+        {"own_output": None},
+        {"own_output": 0},
     ],
     ids=str,
 )
@@ -181,6 +189,28 @@ def test_architecture_values_of_another_type_are_input_errors(settings):
     name = "normalisation" if "norm" in settings else next(iter(settings))
     with pytest.raises(InputError, match=name):
         TransformerConfig(**settings)
+
+
+@pytest.mark.parametrize("norm", CONDITIONAL_NORMS)
+@pytest.mark.parametrize("own_output", [False, True])
+def test_the_architecture_of_one_style_has_nothing_of_several(norm, own_output):
+    several = TransformerConfig(norm=norm, styles=5, own_output=own_output, channels=(4, 8))
+    plain = TransformerConfig(norm=CONDITIONAL_NORMS[norm], channels=(4, 8))
+    assert several.conditional and not plain.conditional
+    assert several.of_one_style == plain == plain.of_one_style
+    for value in (1, "yes", None):
+        with pytest.raises(InputError, match="own_output is"):
+            dataclasses.replace(several, own_output=value)
+
+
+@pytest.mark.parametrize("own_output", [False, True])
+def test_a_collection_has_the_last_convolutions_that_the_training_asks_for(own_output):
+    config = TrainConfig(("a.jpg", "b.jpg"), norm="conditional-instance", own_output=own_output)
+    assert (config.transformer.styles, config.transformer.own_output) == (3, own_output)
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    old = config.to_json()
+    del old["own_output"]
+    assert TrainConfig.from_json(old).transformer.own_output is TrainConfig("a.jpg").own_output
 
 
 def test_a_list_of_channels_becomes_a_tuple():

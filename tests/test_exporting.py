@@ -13,7 +13,7 @@ from stylize.checkpoints import WeightsFile, load_network, read_weights_file
 from stylize.errors import InputError, OutputError, StylizeError, WeightsError
 from stylize.exporting import CHECKED_SHAPES, default_output, export_onnx, largest_difference
 from stylize.transformer import TransformerNet
-from tests.helpers import tiny_config, tiny_weights
+from tests.helpers import tiny_collection, tiny_config, tiny_weights
 
 
 @pytest.fixture
@@ -48,6 +48,15 @@ def test_the_file_paints_as_the_weights_file(tmp_path, weights):
 def test_a_weights_file_object_is_taken_too(tmp_path, weights, few_shapes):
     pytest.importorskip("onnx")
     assert export_onnx(read_weights_file(weights), tmp_path / "a.onnx").norm == "batch-instance"
+
+
+def test_a_collection_is_no_network_to_export(tmp_path):
+    pytest.importorskip("onnx")
+    path = tiny_collection(tmp_path / "base.safetensors")
+    for weights in (path, read_weights_file(path)):
+        with pytest.raises(InputError, match="is a collection of 2 styles; choose one of them"):
+            export_onnx(weights, tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
 
 
 def test_the_shapes_of_the_check_are_hard():

@@ -17,18 +17,56 @@ PACKAGE = ROOT / "stylize"
 IMAGE_MODULES = ("image_errors", "image_exif", "image_colour", "image_folders", "image_reading", "image_writing")
 """What stands behind the door ``stylize.images``."""
 
-TILE_MODULES = tuple(
-    f"tile_{name}" for name in ("rows", "store", "passes", "features", "stages", "sources", "chain", "plan")
-)
-"""What stands behind the door ``stylize.tiling``, from the bottom: each may import those before it."""
+TILE_MODULES = (
+    "rows", "passes", "pixel_blocks", "encoding", "store", "features", "stages", "sources", "chain", "plan", "painting",
+    "__init__",
+)  # fmt: skip
+"""What stands behind the door ``stylize.tiles``, from the bottom: each may import those before it."""
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config"),
-    ("images", *IMAGE_MODULES, "devices", "norms", "resources", "provenance"),
-    ("transformer", "applied_norms", "vgg", "losses", "data", "preparation"),
-    ("checkpoints", "zoo", "evaluation", "paintings", "run_log", "run_folder", "program", "strips"),
-    ("engines", "tiling", *TILE_MODULES, "training", "training_photos", "panels", "stroke_size"),
-    ("stylizer", "style_choice", "speed_test", "exporting", "large_pictures"),
+    ("images", *IMAGE_MODULES, "controls", "devices", "norms", "resources", "provenance"),
+    ("transformer", "conditional_norms", "applied_norms", "vgg", "losses", "data", "preparation"),
+    (
+        "checkpoints",
+        "zoo",
+        "style_vectors",
+        "style_collections",
+        "colour_preservation",
+        "masks",
+        "evaluation",
+        "paintings",
+        "run_log",
+        "run_folder",
+        "program",
+        "strips",
+    ),
+    (
+        "engines",
+        "tiles",
+        "training",
+        "training_photos",
+        "training_results",
+        "learned_styles",
+        "initial_weights",
+        "panels",
+        "style_sheet",
+        "stroke_size",
+        "style_mixtures",
+        "finishing",
+        "scaled_painting",
+        "lightness_matching",
+    ),
+    (
+        "stylizer",
+        "repainting",
+        "palette",
+        "default_styles",
+        "style_choice",
+        "speed_test",
+        "exporting",
+        "large_pictures",
+    ),
     ("comparison", "video", "web"),
     ("cli",),
     ("__init__", "__main__"),
@@ -38,19 +76,40 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 BESIDE = {
     ("config", "errors"),
     ("losses", "vgg"),
+    ("transformer", "conditional_norms"),
+    ("style_collections", "checkpoints"),
+    ("style_collections", "style_vectors"),
     ("zoo", "checkpoints"),
+    ("zoo", "style_collections"),
     ("run_log", "checkpoints"),
     ("run_folder", "checkpoints"),
     ("run_folder", "run_log"),
     ("training", "training_photos"),
+    ("training", "training_results"),
+    ("training", "learned_styles"),
+    ("training", "initial_weights"),
+    ("training_results", "learned_styles"),
     ("stylizer", "style_choice"),
+    ("exporting", "style_choice"),
+    ("speed_test", "style_choice"),
     ("large_pictures", "stylizer"),
+    ("style_sheet", "panels"),
+    ("scaled_painting", "stroke_size"),
+    ("lightness_matching", "stroke_size"),
+    ("palette", "style_choice"),
+    ("default_styles", "style_choice"),
+    ("repainting", "palette"),
+    ("repainting", "style_choice"),
+    ("stylizer", "repainting"),
+    ("stylizer", "palette"),
+    ("stylizer", "default_styles"),
 }
 BESIDE |= {(name, "image_errors") for name in IMAGE_MODULES[1:]}
 BESIDE |= {("image_reading", "image_colour"), ("image_reading", "image_exif"), ("image_writing", "image_colour")}
-BESIDE |= {("images", name) for name in ("image_colour", "image_folders", "image_reading", "image_writing")}
-BESIDE |= {(name, below) for position, name in enumerate(TILE_MODULES) for below in TILE_MODULES[:position]}
-BESIDE |= {("tiling", name) for name in TILE_MODULES} | {("tile_stages", "engines")}
+BESIDE |= {
+    ("images", name) for name in ("image_colour", "image_errors", "image_folders", "image_reading", "image_writing")
+}
+BESIDE |= {("tiles", "engines")}
 """The few imports within one layer: (who, what)."""
 
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -109,6 +168,16 @@ def test_modules_import_only_from_layers_below(path):
     for imported in imports(ast.parse(path.read_text(encoding="utf-8"))) - {name, "__version__"}:
         below = LEVEL[imported] < LEVEL[name] or (name, imported) in BESIDE
         assert below, f"{name} (layer {LEVEL[name]}) imports {imported} (layer {LEVEL[imported]})"
+
+
+def test_tiles_are_in_layers_too():
+    folder = PACKAGE / "tiles"
+    assert {path.stem for path in folder.glob("*.py")} == set(TILE_MODULES)
+    for position, name in enumerate(TILE_MODULES):
+        tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+        modules = (node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+        inside = {module.split(".")[2] for module in modules if module.startswith("stylize.tiles.")}
+        assert inside <= set(TILE_MODULES[:position]), name
 
 
 def calls(tree: ast.AST) -> set[str]:

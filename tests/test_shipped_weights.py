@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from stylize.config import PHOTO_STYLE
 from stylize.evaluation import contrast_change, style_distance
 from stylize.images import read_image, resize_short_side, to_tensor, write_image
 from stylize.norms import batch_statistics
 from stylize.stylizer import load
 from stylize.vgg import load_loss_network
-from stylize.zoo import list_weights, painting_of
+from stylize.zoo import list_collections, list_weights, painting_of, painting_path
 from tests import golden
 
 SHIPPED = list_weights()
@@ -88,3 +89,54 @@ def test_the_two_norms_were_trained_alike():
         if shipped.preset == "fast":
             by_style.setdefault(shipped.style, []).append({name: shipped.metadata[name] for name in settings})
     assert all(recipe == recipes[0] for recipes in by_style.values() for recipe in recipes)
+
+
+# ---------------------------------------------------------------------------------------------------------- collections
+
+COLLECTIONS = list_collections()
+EVERY_COLLECTION = pytest.mark.parametrize("collection", COLLECTIONS, ids=lambda one: one.weights.path.stem)
+
+
+def test_paintings_are_shipped():
+    assert [one.weights.path.stem for one in COLLECTIONS] == ["paintings-conditional-instance"]
+    names = set(COLLECTIONS[0].painted_names)
+    assert len(names) >= 16
+    assert names >= {"the-scream", "composition-vii", "udnie", "water-lilies", "starry-night", "great-wave"}
+    assert COLLECTIONS[0].weights.path.stat().st_size < 4e6
+
+
+@EVERY_COLLECTION
+def test_golden_pictures_of_every_style(collection, tmp_path):
+    painted = golden.sheet(collection)
+    expected = np.asarray(read_image(golden.FOLDER / f"{collection.weights.path.stem}.png"), dtype=float)
+    difference = np.abs(np.asarray(painted, dtype=float) - expected)
+    by_style = difference.reshape(difference.shape[0], len(collection.names), -1, 3).mean((0, 2, 3))
+    if by_style.max() >= 0.5:
+        write_image(painted, tmp_path / "painted.png")
+    assert by_style.max() < 0.5, f"compare {tmp_path / 'painted.png'} with {golden.FOLDER}: {by_style}"
+
+
+@EVERY_COLLECTION
+def test_every_style_comes_nearer_to_its_painting_than_other_styles_do(collection, photos, loss_network):
+    stylizer = load(collection.weights.path, device="cpu")
+    known = [name for name in collection.painted_names if painting_path(name) is not None]
+    assert len(known) >= 4
+    painted = torch.cat([stylizer.mix({name: 1.0})(photos) for name in known])
+    for number, name in enumerate(known):
+        painting = to_tensor(resize_short_side(read_image(painting_path(name)), 384))
+        distances = style_distance(painted, painting, loss_network=loss_network)
+        assert int(distances.argmin()) == number, name
+        assert float(distances[number]) < float(style_distance(photos, painting, loss_network=loss_network)) / 2
+
+
+@EVERY_COLLECTION
+def test_the_header_of_a_collection_is_complete(collection):
+    metadata = collection.weights.metadata
+    for key in ("style", "norm", "preset", "steps", "batch_size", "seed", "seconds", "device", "torch", "licence"):
+        assert metadata[key] not in (None, ""), key
+    for name in collection.names:
+        facts = collection.facts(name)
+        assert facts["metrics"]["evaluation_mode"]["total"] > 0
+        if name != PHOTO_STYLE:
+            assert facts["painting"]["title"] and facts["painting"]["artist"] and facts["painting"]["sha256"]
+            assert facts["metrics"]["evaluation_mode"]["total"] < facts["metrics"]["photo"]["total"] / 2

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylize import speed_test
+from stylize import speed_test, zoo
 from stylize.config import PRESETS
 from stylize.errors import InputError, StylizeError, WeightsError
 from stylize.program import lower
@@ -36,7 +36,7 @@ from stylize.speed_test import (
     take_turns,
 )
 from stylize.transformer import TransformerNet
-from tests.helpers import tiny_config
+from tests.helpers import tiny_collection, tiny_config
 
 FLOAT, BRAIN, INT8 = Contestant("torch", "float32"), Contestant("torch", "bfloat16"), Contestant("openvino", "int8")
 
@@ -557,10 +557,13 @@ def test_shipped_weights_are_used_where_there_are_some(monkeypatch):
     network, style = shipped_or_random("fast", "group")
     assert (style, network.config.norm, network.training) == ("random", "group", False)
 
+    network, style = shipped_or_random("johnson", "conditional-batch")
+    assert (style, network.config.norm, network.config.styles) == ("random", "batch", 1)
+
     def damaged(*arguments: Any) -> None:
         raise WeightsError("damaged")
 
-    monkeypatch.setattr(speed_test, "resolve_weights", damaged)
+    monkeypatch.setattr(speed_test, "choose_style", damaged)
     with pytest.raises(WeightsError):
         shipped_or_random("fast", "instance")
 
@@ -575,3 +578,16 @@ def test_the_engine_of_torch_on_a_small_picture(small):
     assert engine.largest_difference < 1
     assert engine.percent_of_ceiling > 0 and engine.times_faster > 0
     assert test.ceilings()["float32"]["gflops"] > 0
+
+
+def test_a_style_of_the_shipped_collection_is_timed_as_the_network_that_paints_it(small, monkeypatch, tmp_path):
+    tiny_collection(tmp_path / "paintings-conditional-instance.safetensors", ("starry-night", "photo"))
+    monkeypatch.setattr(zoo, "weights_directory", lambda: tmp_path)
+    for norm in ("instance", "conditional-instance"):
+        network, style = shipped_or_random("fast", norm)
+        assert (style, network.config, network.training) == ("starry-night", tiny_config("instance"), False)
+    contestants = available_contestants("cpu", ["torch"], ["float32"])
+    test = SpeedTest(SpeedPlan(plan_cases(["fast"], ["conditional-instance"], [32]), contestants, repeats=1))
+    test.run()
+    assert [row.error for row in test.rows()] == [None, None]
+    assert test.rows()[0].norm == "conditional-instance"

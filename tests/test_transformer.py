@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import stylize.transformer as transformer
+from stylize.conditional_norms import Conditional, ConditionalConv2d
 from stylize.config import NORM_NAMES, PRESETS, TransformerConfig, preset
 from stylize.errors import InputError
 from stylize.norms import NORMS, BatchInstanceNorm
@@ -229,6 +230,109 @@ def test_upsampling_convolution_in_autocast():
         result = layer(features)
     assert result.dtype == torch.bfloat16
     assert torch.allclose(result.float(), plain_upsampling(layer, features), atol=2e-2)
+
+
+# ------------------------------------------------------------------------------------ a last convolution for each style
+
+STYLES = 3
+ENDS = [
+    "one resolution",
+    "large kernels",
+    "blocks of 2",
+    "blocks of 4",
+    "blocks of 2, shuffled",
+    "blocks of 4, shuffled",
+]
+
+
+def with_own_output(name: str, own_output: bool = True) -> TransformerNet:
+    """Return a network of three styles, of which each has a last convolution of its own, all different."""
+    settings = vars(ODD[name]) | {"norm": "conditional-instance", "styles": STYLES, "own_output": own_output}
+    network = TransformerNet(TransformerConfig(**settings), seed=3).eval()
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, Conditional):
+                for numbers in module.parameters():
+                    numbers += 0.2 * torch.randn(numbers.shape, generator=generator)
+    return network
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_all_styles_begin_with_the_last_convolution_of_a_network_of_one_style(name):
+    settings = vars(ODD[name]) | {"norm": "conditional-instance", "styles": STYLES, "own_output": True}
+    several, one = TransformerNet(TransformerConfig(**settings), seed=3), TransformerNet(ODD[name], seed=3).eval()
+    assert isinstance(several.output.conv, ConditionalConv2d) and isinstance(one.output.conv, nn.Conv2d)
+    assert sum(isinstance(module, ConditionalConv2d) for module in several.modules()) == 1
+    for style in range(STYLES):
+        assert torch.equal(several.output.conv.weight[style], one.output.conv.weight)
+        assert torch.equal(several.output.conv.bias[style], one.output.conv.bias)
+    images = pictures(2, 3, 17, 14)
+    with torch.no_grad():
+        painted = several.eval()(images, torch.tensor([2, 0]))
+        assert torch.allclose(painted, one(images), atol=2e-6)
+    assert list(several.state_dict()) == list(one.state_dict())
+    more = several.output.conv.weight[1:].numel() + several.output.conv.bias[1:].numel()
+    norms = 2 * (STYLES - 1) * sum(place.convolution.out_channels for place in one.norm_places())
+    assert several.parameter_count == one.parameter_count + more + norms
+
+
+@pytest.mark.parametrize("memory", FORMATS)
+@pytest.mark.parametrize("name", ENDS)
+def test_styles_of_a_batch_do_not_touch_each_other(name, memory):
+    network = with_own_output(name)
+    images, styles = pictures(4, 3, 17, 14), torch.tensor([2, 0, 1, 0])
+    with torch.no_grad():
+        alone = torch.cat([network(images[i : i + 1], styles[i : i + 1]) for i in range(4)])
+        # torch refuses channels_last for the five dimensions of these weights, so the network must leave them alone.
+        assert network.to(memory_format=FORMATS[memory]) is network
+        together = network(images.contiguous(memory_format=FORMATS[memory]), styles)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert (together[0] - network(images[:1], torch.tensor([1]))[0]).abs().mean() > 1e-3
+    if memory == "channels-last" and name != "one resolution":  # whose kernels are of one position
+        assert network.encoder[0].conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_gradients_reach_the_last_convolution_of_the_painted_styles_only(name):
+    network = with_own_output(name)
+    images = pictures(2, 3, 12, 13)
+    network(images, torch.tensor([2, 0])).square().sum().backward()
+    weight, bias = network.output.conv.weight.grad, network.output.conv.bias.grad
+    assert float(weight[1].abs().max()) == float(bias[1].abs().max()) == 0
+    assert all(float(weight[style].abs().max()) > 0 and float(bias[style].abs().max()) > 0 for style in (0, 2))
+    both = weight.clone()
+    network.zero_grad()
+    network(images[:1], torch.tensor([2])).square().sum().backward()
+    again = network.output.conv.weight.grad
+    assert torch.allclose(again[2], both[2], rtol=1e-4, atol=1e-5) and float(again[:2].abs().max()) == 0
+
+
+def test_upsampling_with_a_convolution_for_each_style_is_its_definition():
+    torch.manual_seed(0)
+    layer = UpsampleConv(4, 3)
+    layer.conv = ConditionalConv2d(layer.conv, STYLES)
+    with torch.no_grad():
+        layer.conv.weight += torch.randn(layer.conv.weight.shape)
+        layer.conv.bias += torch.randn(layer.conv.bias.shape)
+    shares, features = torch.tensor([[0.0, 1.0, 0.0], [0.5, -0.5, 1.0]]), pictures(2, 4, 3, 5)
+    layer.conv.choose(shares)
+    painted = layer(features)
+    plain = UpsampleConv(4, 3)
+    for item, share in enumerate(shares):
+        with torch.no_grad():
+            plain.conv.weight.copy_(torch.tensordot(share, layer.conv.weight, 1))
+            plain.conv.bias.copy_(share @ layer.conv.bias)
+        assert torch.allclose(painted[item : item + 1], plain_upsampling(plain, features[item : item + 1]), atol=2e-5)
+
+
+@pytest.mark.parametrize("own_output", [False, True])
+def test_moving_a_network_moves_all_of_it(own_output):
+    network = with_own_output("blocks of 2", own_output).to(torch.float64, memory_format=torch.channels_last)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float64}
+    assert network(pictures(1, 3, 8, 8).double(), torch.tensor([1])).dtype == torch.float64
+    assert {parameter.dtype for parameter in network.to("cpu", torch.float32).parameters()} == {torch.float32}
+    assert network.to(device="cpu", dtype=torch.float64).output.conv.bias.dtype == torch.float64
 
 
 # -------------------------------------------------------------------------------------------------------- invariances

@@ -7,8 +7,9 @@ import pytest
 from benchmarks import record, weights_table
 from stylize import zoo
 from stylize.checkpoints import read_weights_file
+from stylize.style_collections import read_collection
 from stylize.zoo import ShippedWeights, preset_name, sha256, style_name
-from tests.helpers import ROOT, run_python, tiny_weights
+from tests.helpers import ROOT, run_python, tiny_collection, tiny_weights
 
 
 def shipped(path):
@@ -105,3 +106,11 @@ def test_check_notices_a_new_network(tmp_path, monkeypatch, capsys):
 )
 def test_durations_are_said_as_a_person_says_them(seconds, words):
     assert weights_table.duration(seconds) == words
+
+
+def test_a_collection_has_a_row_for_every_style(tmp_path):
+    collection = read_collection(tiny_collection(tmp_path / "mine-conditional-instance.safetensors", ("wave", "photo")))
+    page = weights_table.page([], None, {}, [collection])
+    assert "## The collection `mine`" in page and f"sha256 `{sha256(collection.weights.path)}`" in page
+    assert cells(page, "`wave`")[0][1:7] == ["Test", "Nobody", "1900", "0.5000", "0.2500", "0.7500"]
+    assert cells(page, "`photo`")[0][0] == "`photo`"

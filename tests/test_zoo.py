@@ -10,7 +10,8 @@ import pytest
 from stylize import zoo
 from stylize.checkpoints import read_weights_file
 from stylize.errors import InputError, StylizeError, WeightsError
-from tests.helpers import save_photo, tiny_weights
+from stylize.style_collections import read_collection
+from tests.helpers import save_photo, tiny_collection, tiny_weights
 
 
 @pytest.fixture
@@ -187,3 +188,104 @@ def test_missing_installation_is_said(monkeypatch):
     monkeypatch.setattr(zoo, "weights_directory", missing)
     with pytest.raises(StylizeError, match="install stylize again"):
         zoo.list_styles()
+
+
+# ---- collections
+
+
+@pytest.fixture
+def collected(shipped):
+    """The same folder with a collection that has one of the shipped styles too."""
+    tiny_collection(shipped / "paintings-conditional-instance.safetensors", ("great-wave", "the-scream", "photo"))
+    return shipped
+
+
+def test_collections_are_listed_apart(collected):
+    before = [(one.style, one.norm, one.preset) for one in zoo.list_weights()]
+    assert len(before) == 4 and "conditional-instance" not in {norm for _, norm, _ in before}
+    (collection,) = zoo.list_collections()
+    assert (zoo.collection_name(collection), zoo.preset_name(collection.weights)) == ("paintings", "fast")
+    assert collection.names == ("great-wave", "the-scream", "photo")
+    assert zoo.list_styles() == ["great-wave", "starry-night", "the-scream"]
+
+
+def test_nothing_is_shipped_as_a_collection(shipped):
+    assert zoo.list_collections() == []
+    with pytest.raises(InputError, match=r"no collection of styles is shipped .*give a file, such as --collection"):
+        zoo.find_collection()
+
+
+def test_the_default_collection_stands_first(collected):
+    tiny_collection(collected / "another-conditional-instance.safetensors", ("a",))
+    (collected / "paintings-conditional-instance.safetensors").rename(collected / "zzz.safetensors")
+    names = [zoo.collection_name(one) for one in zoo.list_collections()]
+    assert names[0] == zoo.DEFAULT_COLLECTION == "paintings" and "another" in names
+    assert zoo.find_collection("another").names == ("a",)
+    with pytest.raises(InputError, match=r"unknown collection 'anoter'; did you mean 'another'\?"):
+        zoo.find_collection("anoter")
+
+
+def test_a_file_without_a_suffix_is_hinted_at(collected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").write_bytes(b"x")
+    with pytest.raises(InputError, match="a file needs the suffix .safetensors"):
+        zoo.find_collection("mine")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "styles"])
+def test_a_damaged_collection_says_so(collected, damage):
+    path = collected / "paintings-conditional-instance.safetensors"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-3])
+    else:
+        tiny_collection(path, ("a", "b"), styles=[])
+    assert zoo.list_collections() == [] and "the-scream" not in zoo.list_styles()
+    with pytest.raises(WeightsError, match="truncated" if damage == "truncated" else "names 0 styles"):
+        zoo.find_collection()
+
+
+def test_a_style_in_a_collection_has_no_file_of_its_own(collected):
+    with pytest.raises(InputError) as caught:
+        zoo.find_weights("the-scream", "batch")
+    assert str(caught.value) == (
+        "style 'the-scream' is shipped in the collection paintings, with instance norm, and not as the network that "
+        "was asked for; to make it: stylize train PAINTING.jpg PHOTOS --norm batch"
+    )
+    with pytest.raises(InputError, match="not shipped with batch norm, only with instance"):
+        zoo.find_weights("great-wave", "batch")
+    with pytest.raises(InputError, match="'paintings' is a collection of 2 styles; choose one of them: --style NAME"):
+        zoo.find_weights("paintings")
+
+
+def test_a_collection_is_no_network_of_one_style(collected, tmp_path):
+    for path, option in (
+        (collected / "paintings-conditional-instance.safetensors", ""),
+        (tiny_collection(tmp_path / "own.safetensors"), f"--collection {tmp_path / 'own.safetensors'} "),
+    ):
+        with pytest.raises(WeightsError, match=f"choose one of them: {option}--style NAME, such as "):
+            zoo.resolve_weights(path)
+
+
+def test_a_message_names_few_styles(tmp_path):
+    path = tiny_collection(tmp_path / "own.safetensors", tuple("abcdef"))
+    assert zoo.style_needed(read_collection(path)).endswith("such as a, b, c, d, ...")
+    assert "a collection of 6 styles;" in zoo.style_needed(read_collection(path))
+    alone = read_collection(tiny_collection(tmp_path / "photo.safetensors", ("photo",)))
+    assert zoo.style_needed(alone).endswith("such as photo")
+
+
+def test_the_label_of_a_collection(collected, tmp_path):
+    assert zoo.collection_label(zoo.find_collection()) == "paintings"
+    path = tiny_collection(tmp_path / "own.safetensors")
+    assert zoo.collection_label(read_collection(path)) == str(path)
+
+
+def test_the_painting_of_a_style_of_the_shipped_collection(collected):
+    from stylize.style_collections import describe_mixture
+
+    tiny_collection(collected / "paintings-conditional-instance.safetensors", ("starry-night", "the-scream"))
+    collection = zoo.find_collection()
+    painting = zoo.painting_path("starry-night")
+    assert zoo.painting_of(describe_mixture(collection, {"starry-night": 1.0})) == painting
+    assert zoo.painting_of(describe_mixture(collection, {"the-scream": 1.0})) is None
+    assert zoo.painting_of(describe_mixture(collection, {"starry-night": 0.5, "the-scream": 0.5})) is None

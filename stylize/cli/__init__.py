@@ -12,7 +12,7 @@ import click
 from stylize import __version__
 from stylize.errors import InputError, StylizeError, suggest
 
-COMMANDS = ("apply", "train", "compare", "styles", "export", "bench")
+COMMANDS = ("apply", "train", "compare", "styles", "collect", "export", "bench")
 """Names of the commands; each is ``command`` in the module of that name."""
 
 INTERRUPTED = 130
@@ -78,6 +78,7 @@ def main() -> None:
     stylize apply photo.jpg                 paint a photo with a shipped style
     stylize styles                          show the shipped styles
     stylize train painting.jpg photos/      learn a style of your own
+    stylize collect COLLECTION STYLE...     put styles of your own together in one network
     stylize compare photo.jpg               show what instance and batch norm do, with measurements
     stylize export starry-night             write a network as an ONNX file
     stylize bench                           measure how fast this machine paints

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,9 @@ from stylize.cli.options import (
     NORM,
     MemoryParameter,
     ScaleParameter,
+    StrengthParameter,
     TileParameter,
+    collection_option,
     device_option,
     engine_option,
     json_option,
@@ -22,19 +25,55 @@ from stylize.cli.options import (
     precision_option,
 )
 from stylize.config import PRESETS
+from stylize.controls import Controls
 from stylize.errors import InputError
-from stylize.style_choice import choose_style
-from stylize.zoo import DEFAULT_PRESET, DEFAULT_STYLE, style_name
+from stylize.zoo import DEFAULT_NORM, DEFAULT_PRESET, DEFAULT_STYLE
 
 if TYPE_CHECKING:
-    from stylize.checkpoints import WeightsFile
+    from stylize.cli.apply_request import Request
     from stylize.cli.outputs import Plan
+
+SHEET = "sheet"
+"""What the name of a sheet ends in."""
 
 
 @click.command("apply")
 @click.argument("photos", nargs=-1, metavar="PHOTO...")
 @click.option(
-    "--style", default=DEFAULT_STYLE, show_default=True, metavar="NAME|FILE", help="Style, weights file, or ONNX file."
+    "--style",
+    "styles",
+    multiple=True,
+    metavar="NAME|FILE|MIX",
+    help="Style, style file, weights file or ONNX file, or a mixture of the styles of a collection: "
+    f"great-wave:0.6,starry-night:0.4. Twice with --mask: one for white, one for black.  [default: {DEFAULT_STYLE}]",
+)
+@collection_option
+@click.option(
+    "--strength",
+    type=StrengthParameter(),
+    default=1.0,
+    show_default=True,
+    help="0 is the photo, 1 the style, and up to 1.5 is more than the style.",
+)
+@click.option(
+    "--preserve-color",
+    "--preserve-colour",
+    "preserve_colour",
+    is_flag=True,
+    help="Keep the colors of the photo; the painting gives light, dark and strokes.",
+)
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    metavar="PICTURE",
+    help="Where to paint: white is painted, black keeps the photo, grey is in between. With two styles, white takes "
+    "the first and black the second.",
+)
+@click.option(
+    "--sheet",
+    "as_sheet",
+    is_flag=True,
+    help="Paint every style of the collection, or those of --style a,b,c, on one labelled sheet, PHOTO-sheet.jpg.",
 )
 @click.option(
     "--norm",
@@ -45,7 +84,12 @@ if TYPE_CHECKING:
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Architecture of a shipped style.")
 @click.option("-o", "--output", metavar="OUT", help="File or folder for the results; - is standard output.")
-@click.option("--size", type=click.IntRange(min=1), metavar="PX", help="Long edge of the result in pixels.")
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Long edge of the result in pixels; with --sheet, of a tile.",
+)
 @click.option(
     "--scale",
     type=ScaleParameter(),
@@ -87,7 +131,12 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     photos: tuple[str, ...],
-    style: str,
+    styles: tuple[str, ...],
+    collection: str | None,
+    strength: float,
+    preserve_colour: bool,
+    mask: Path | None,
+    as_sheet: bool,
     norms: tuple[str, ...],
     preset: str | None,
     output: str | None,
@@ -111,6 +160,10 @@ def command(
 
     \b
     stylize apply photo.jpg
+    stylize apply photo.jpg --sheet
+    stylize apply photo.jpg --style great-wave:0.6,starry-night:0.4
+    stylize apply photo.jpg --strength 0.6 --preserve-color
+    stylize apply photo.jpg --mask sky.png --style starry-night --style great-wave
     stylize apply holiday/ --style great-wave -o painted/
     stylize apply photo.jpg --norm instance --norm batch
     stylize apply - < photo.jpg > painted.jpg
@@ -123,34 +176,110 @@ def command(
         return
     if not photos:
         raise click.UsageError("no photo given; try 'stylize apply photo.jpg', or --list for the shipped styles", ctx)
-    # Everything that can be checked without torch comes before its import, which takes seconds.
-    asked = list(dict.fromkeys(norms)) or [None]
-    chosen = [choose_style(style, norm, preset) for norm in asked]
-    plan = _plan(photos, output, chosen, preset, overwrite)
-    if as_json and any(None in task.outputs for task in plan.tasks):
-        raise InputError("--json and the picture cannot both go to standard output; give -o FILE")
-    if any(None in task.outputs for task in plan.tasks) and sys.stdout.isatty():
-        raise InputError("a picture is not written to a terminal; give -o FILE, or send the output to a file or a pipe")
-    from stylize.cli.apply_job import Job, Request, Strips
-
-    if scale != 1 and isinstance(tile, int):
-        raise click.UsageError("--scale and --tile with a number do not go together yet; leave one of them out", ctx)
     if scale == 1 and scale_passes == 2:
-        raise click.UsageError("--scale-passes 2 needs --scale below 1, or auto", ctx)
-    strips = Strips(tile, memory, tile_statistics)
-    job = Job(Request(size, overwrite, as_json, device, engine, precision, strips, scale, scale_passes), plan, started)
+        raise click.UsageError("--scale-passes 2 needs --scale below 1, or auto")
+    if as_sheet:
+        _check_sheet(norms, mask, size, tile)
+    elif scale != 1 and isinstance(tile, int):
+        raise click.UsageError("--scale and --tile with a number do not go together yet; leave one of them out")
+    from stylize.cli.apply_choice import choose_for_apply, choose_for_sheet
+    from stylize.cli.apply_request import Request, Strips
+
+    # Everything that can be checked without torch comes before its import, which takes seconds.
+    if as_sheet:
+        chosen = choose_for_sheet(styles, norms[0] if norms else None, preset, collection)
+    else:
+        chosen = choose_for_apply(styles, norms, preset, collection, mask)
+    request = Request(
+        chosen,
+        size=size,
+        overwrite=overwrite,
+        as_json=as_json,
+        device=device,
+        engine=engine,
+        precision=precision,
+        strips=Strips(tile, memory, tile_statistics),
+        controls=Controls(scale, scale_passes, preserve_colour),
+        strength=strength,
+        mask=mask,
+    )
+    _check_controls(request, norms)
+    plan = _plan(photos, output, as_sheet, request, preset)
+    _check_output(plan, request)
+    if as_sheet:
+        from stylize.cli.sheet_job import SheetJob as Job
+    else:
+        from stylize.cli.apply_job import Job
+    job = Job(request, plan, started)
     if plan.tasks:
         keep_freed_memory()
-        job.load(chosen)
+        job.load()
         job.run()
     job.report(ctx)
 
 
-def _plan(
-    photos: Sequence[str], output: str | None, chosen: list[WeightsFile], preset: str | None, overwrite: bool
-) -> Plan:
+def _plan(photos: Sequence[str], output: str | None, sheet: bool, request: Request, preset: str | None) -> Plan:
+    """Decide where the results go."""
     from stylize.cli.outputs import Naming, make_plan
 
-    norms = tuple(weights.architecture.norm for weights in chosen)
-    naming = Naming(style_name(chosen[0]), norms, preset if preset != DEFAULT_PRESET else None)
-    return make_plan(photos, output, naming, overwrite)
+    styles = request.styles
+    if sheet:
+        naming = Naming(SHEET, (DEFAULT_NORM,))
+    else:
+        shown = preset if preset != DEFAULT_PRESET else None
+        if request.mask is not None and len(styles) == 2:
+            naming = Naming(f"{styles[0].name}-{styles[1].name}", (styles[0].norm,), shown)
+        else:
+            naming = Naming(styles[0].name, tuple(one.norm for one in styles), shown)
+    return make_plan(photos, output, naming, request.overwrite)
+
+
+def _check_sheet(norms: Sequence[str], mask: Path | None, size: int | None, tile: str | int) -> None:
+    """Refuse what a sheet cannot be combined with."""
+    for given, what in ((len(set(norms)) > 1, "--norm given twice"), (mask is not None, "--mask")):
+        if given:
+            raise click.UsageError(f"--sheet shows many styles on a whole photo and takes no {what}; leave it out")
+    if isinstance(tile, int):
+        raise click.UsageError("--sheet paints small pictures, which need no strips; leave out --tile")
+    from stylize.style_sheet import TILE_RANGE
+
+    if size is not None and not TILE_RANGE[0] <= size <= TILE_RANGE[1]:
+        lowest, highest = TILE_RANGE
+        raise click.UsageError(f"--size {size} given for the tiles of a sheet; {lowest} to {highest} is accepted")
+
+
+def _check_controls(request: Request, norms: Sequence[str]) -> None:
+    """Refuse controls that do not go together."""
+    from stylize.cli.apply_strips import strips_problem
+
+    given = [
+        name
+        for name, differs in (
+            ("--strength", request.strength != 1),
+            ("--preserve-color", request.controls.preserve_colour),
+        )
+        if differs
+    ]
+    if given and len(set(norms)) > 1:
+        raise click.UsageError(
+            f"--norm given twice compares networks as they are, and measures them; leave out {' and '.join(given)}, or "
+            "give one --norm"
+        )
+    problem = strips_problem(request)
+    if isinstance(request.strips.tile, int) and problem is not None:
+        raise click.UsageError(f"{problem}; leave out --tile, or paint a large picture with --scale 0.5")
+
+
+def _check_output(plan: Plan, request: Request) -> None:
+    """Refuse outputs that would mix, or replace the mask."""
+    from stylize.cli.apply_choice import check_mask
+
+    if request.mask is not None:
+        check_mask(request.mask, [path for task in plan.tasks for path in task.files])
+    if any(None in task.outputs for task in plan.tasks):
+        if request.as_json:
+            raise InputError("--json and the picture cannot both go to standard output; give -o FILE")
+        if sys.stdout.isatty():
+            raise InputError(
+                "a picture is not written to a terminal; give -o FILE, or send the output to a file or a pipe"
+            )

@@ -8,36 +8,49 @@ from pathlib import Path
 
 import click
 
-from stylize.cli.options import NORM, json_option, overwrite_option
+from stylize.cli.options import NORM, collection_option, json_option, overwrite_option
 from stylize.config import PRESETS
-from stylize.zoo import DEFAULT_STYLE, resolve_weights
+from stylize.errors import InputError
+from stylize.style_choice import choose_style, is_onnx
+from stylize.zoo import DEFAULT_STYLE
 
 
 @click.command("export")
-@click.argument("style", default=DEFAULT_STYLE, metavar="[STYLE|FILE]")
+@click.argument("style", default=DEFAULT_STYLE, metavar="[STYLE|FILE|MIXTURE]")
+@collection_option
 @click.option("--norm", type=NORM, help="Normalisation of the network.  [default: instance]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Architecture of a shipped style.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.onnx", help="File to write.")
 @overwrite_option
 @json_option
 def command(
-    style: str, norm: str | None, preset: str | None, output: Path | None, overwrite: bool, as_json: bool
+    style: str,
+    collection: str | None,
+    norm: str | None,
+    preset: str | None,
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Write a network as an ONNX file, for other programs.
 
-    STYLE is a shipped style, FILE a weights file. The result is STYLE-NORM.onnx in the current folder unless -o says
-    where. It takes float32 RGB pictures (batch, 3, height, width) in [0, 1] of any size, and gives the same back. It
-    is checked against PyTorch in ONNX Runtime before it is written. Needs: pip install 'stylize[onnx]'
+    STYLE is a shipped style, FILE a weights or style file, MIXTURE several styles of a collection, such as
+    great-wave:0.6,starry-night:0.4. The result is STYLE-NORM.onnx in the current folder unless -o says where. It takes
+    float32 RGB pictures (batch, 3, height, width) in [0, 1] of any size, and gives the same back. It is checked against
+    PyTorch in ONNX Runtime before it is written. Needs: pip install 'stylize[onnx]'
 
     \b
     stylize export starry-night
     stylize export great-wave --norm batch -o models/wave.onnx
+    stylize export my-painting.safetensors
     stylize apply photo.jpg --style starry-night-instance.onnx
     """
     from stylize.exporting import default_output, export_onnx
 
-    weights = resolve_weights(style, norm, preset)
-    report = export_onnx(weights, default_output(weights) if output is None else output, overwrite=overwrite)
+    chosen = choose_style(style, norm, preset, collection)
+    if is_onnx(chosen.weights.path):
+        raise InputError(f"'{style}' is an ONNX file already; give the name of a style or its weights file")
+    report = export_onnx(chosen, default_output(chosen.described) if output is None else output, overwrite=overwrite)
     if as_json:
         values = asdict(report) | {"output": str(report.output), "seconds": round(report.seconds, 3)}
         click.echo(json.dumps(values, indent=2, ensure_ascii=False))

@@ -7,6 +7,7 @@ import re
 import click
 
 from stylize.config import ENGINE_NAMES, PRECISION_NAMES, parse_norm
+from stylize.controls import MAXIMUM_STRENGTH, checked_strength
 from stylize.errors import InputError
 
 
@@ -66,6 +67,24 @@ class ScaleParameter(click.ParamType):
         return "auto|NUMBER"
 
 
+class StrengthParameter(click.ParamType):
+    """A number from 0 to 1.5."""
+
+    name = "strength"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return checked_strength(float(str(value)))
+        except ValueError:  # InputError is one, too.
+            limit = f"{MAXIMUM_STRENGTH:g}"
+            self.fail(
+                f"'{value}' given; a number from 0 (the photo) to {limit} is accepted, 1 is the style", param, ctx
+            )
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "NUMBER"
+
+
 class MemoryParameter(click.ParamType):
     """A number of bytes with a unit, such as ``2GB``."""
 
@@ -105,6 +124,13 @@ precision_option = click.option(
     default="auto",
     show_default=True,
     help="What it computes in; auto is bfloat16 on a CPU that multiplies it natively, else float32.",
+)
+
+collection_option = click.option(
+    "--collection",
+    metavar="NAME|FILE",
+    help="Network of several styles in which names of styles are looked up: a shipped one, or a file.  [default: all "
+    "that is shipped]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")

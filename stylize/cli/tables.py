@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SMALL_FILE = 100_000
+"""Bytes below which a size is told in kilobytes."""
+
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: frozenset[int] = frozenset()) -> str:
     """Return a table with columns two spaces apart.
@@ -24,3 +27,10 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: froze
         return "  ".join(cells).rstrip()
 
     return "\n".join(padded(line) for line in lines)
+
+
+def size_text(*sizes: int) -> str:
+    """Return sizes in bytes as people read them: ``7 KB``, ``0.8 MB``, ``0.8 to 3.4 MB``."""
+    scale, digits, unit = (1e3, 0, "KB") if max(sizes) < SMALL_FILE else (1e6, 1, "MB")
+    least, most = (f"{size / scale:.{digits}f}" for size in (min(sizes), max(sizes)))
+    return f"{most} {unit}" if least == most else f"{least} to {most} {unit}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,8 +13,8 @@ from click.core import ParameterSource
 
 from stylize.cli.options import NORM, device_option, overwrite_option
 from stylize.cli.stopping import stop_between_steps
-from stylize.cli.tables import aligned
 from stylize.config import (
+    ADAPTING,
     IMAGE_SIZE_MINIMUM,
     NORM_NAMES,
     PLACEMENTS,
@@ -30,13 +28,7 @@ from stylize.config import (
 from stylize.errors import InputError
 
 if TYPE_CHECKING:
-    from stylize.evaluation import Validation
-    from stylize.training import TrainProgress, TrainResult
-
-SECONDS_BETWEEN_LINES = 30
-"""How often a plain line is printed when the output is no terminal."""
-
-LISTED_PHOTOS = 20
+    from stylize.training import TrainProgress
 
 DEFAULTS = TrainConfig(style="")
 
@@ -49,13 +41,37 @@ def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
 
 
 @click.command("train")
-@click.argument("style", required=False, type=click.Path(path_type=Path))
-@click.argument("photos", required=False, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="STYLE... [PHOTOS]", type=click.Path(path_type=Path))
+@click.option("--multi", is_flag=True, help="Learn several paintings in one network: a collection of styles.")
+@click.option(
+    "--photo-style/--no-photo-style",
+    default=DEFAULTS.photo_style,
+    show_default=True,
+    help="Let a collection learn to leave photos as they are too, from where 'apply --strength' moves.",
+)
+@click.option(
+    "--own-output/--shared-output",
+    default=DEFAULTS.own_output,
+    show_default=True,
+    help="Give each style of a collection a last convolution of its own.",
+)
+@setting(
+    "adapt",
+    "Add the painting to a collection, a shipped one or a file: minutes instead of an hour, and a file of a few "
+    "kilobytes.",
+    metavar="NAME|FILE",
+)
+@setting(
+    "start_from",
+    "Weights file of the same architecture to begin with instead of random numbers.",
+    type=click.Path(path_type=Path),
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Weights file to write, *.safetensors.  [default: STYLE-NORM.safetensors here]",
+    help="Weights file to write, *.safetensors.  [default: STYLE-NORM.safetensors, with --adapt STYLE.safetensors, "
+    "with --multi collection-NORM.safetensors, here]",
 )
 @setting(
     "norm",
@@ -128,9 +144,9 @@ def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
 @overwrite_option
 @click.pass_context
 def command(
-    ctx: click.Context, style: Path | None, photos: Path | None, tensorboard: bool, resume: bool, **given: Any
+    ctx: click.Context, paths: tuple[Path, ...], multi: bool, tensorboard: bool, resume: bool, **given: Any
 ) -> None:
-    """Learn the style of a painting.
+    """Learn the style of a painting, or with --multi of several.
 
     STYLE is a picture of the painting, PHOTOS a folder of photos of any kind to learn on (the shipped networks saw
     1,400); without PHOTOS the example photos that come with stylize serve, to try it out.
@@ -139,11 +155,14 @@ def command(
     stylize train painting.jpg photos/
     stylize train painting.jpg photos/ --norm batch -o painting-batch.safetensors
     stylize train painting.jpg photos/ --resume
+    stylize train painting.jpg --adapt paintings
+    stylize train wave.jpg scream.jpg night.jpg photos/ --multi -o mine.safetensors
     stylize apply photo.jpg --style painting-instance.safetensors
     """
     overwrite = given.pop("overwrite")
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs the package tensorboard; install it, or leave the option away")
+    style, photos = _subjects(ctx, paths, multi)
     config = _config(ctx, style, photos, given, resume)
     if config.photos is None:
         click.echo("no PHOTOS given: training on the example photos that come with stylize; your own are better")
@@ -153,21 +172,57 @@ def command(
 
     output = output_path(config)
     click.echo(
-        f"learning {click.format_filename(config.style, shorten=True)} with {config.norm} norm ({config.preset}, "
-        f"{config.steps} steps of {config.batch_size} photos) -> {click.format_filename(output)}"
+        f"learning {_named(config)}, {config.steps} steps of {config.batch_size} photos) -> "
+        f"{click.format_filename(output)}"
     )
-    with _Reporter(config, run_folder(output), tensorboard) as reporter, stop_between_steps() as check:
+    from stylize.cli.train_report import Reporter, report
+
+    with Reporter(config, run_folder(output), tensorboard) as reporter, stop_between_steps() as check:
 
         def on_step(progress: TrainProgress) -> None:
             reporter(progress)
             check()
 
         result = train(config, on_step, resume=resume, overwrite=overwrite)
-    _report(config, result)
+    report(config, result)
+
+
+def _subjects(
+    ctx: click.Context, paths: tuple[Path, ...], multi: bool
+) -> tuple[Path | tuple[Path, ...] | None, Path | None]:
+    """Return the painting, or the paintings, and the folder of photos that the arguments name."""
+    if not multi:
+        if len(paths) > 2:
+            raise click.UsageError(
+                f"{len(paths)} paths given; one painting and one folder of photos are accepted, and "
+                "several paintings with --multi",
+                ctx,
+            )
+        return (paths[0] if paths else None), (paths[1] if len(paths) > 1 else None)
+    from stylize.images import find_images
+
+    *paintings, last = paths or (None,)
+    photos = last if last is not None and last.is_dir() and paintings else None
+    if photos is None and last is not None:
+        paintings.append(last)
+    found = [one for path in paintings for one in (find_images(path) if path.is_dir() else [path])]
+    return tuple(found) or None, photos
+
+
+def _named(config: TrainConfig) -> str:
+    """Return the beginning of the sentence that says what is learned; its bracket is closed by whoever goes on."""
+    named = ", ".join(click.format_filename(path, shorten=True) for path in config.paintings)
+    if config.adapt is not None:
+        return f"{named} as a new style (of {config.adapt}"
+    return f"{named} with {config.norm} norm ({config.preset}"
 
 
 def _config(
-    ctx: click.Context, style: Path | None, photos: Path | None, given: dict[str, Any], resume: bool
+    ctx: click.Context,
+    style: Path | tuple[Path, ...] | None,
+    photos: Path | None,
+    given: dict[str, Any],
+    resume: bool,
 ) -> TrainConfig:
     """Return the settings of the run; when resuming, those of the unfinished run unless they were given anew."""
     loss_names = {field.name for field in fields(LossConfig)}
@@ -180,125 +235,20 @@ def _config(
         if style is None and given["output"] is None:
             raise InputError("--resume needs to know which run: give the painting, or the output with -o")
         norm = given["norm"]
-        stored = read_resumable(TrainConfig(style=style or "", output=given["output"], norm=norm))
+        stored = read_resumable(TrainConfig(style=style or "", output=given["output"], norm=norm, adapt=given["adapt"]))
         values = explicit | ({"style": style} if style else {}) | ({"photos": photos} if photos else {})
         base = stored
     else:
         if style is None:
             raise click.UsageError("no painting given; try 'stylize train painting.jpg photos/'", ctx)
+        if given["adapt"] is not None:
+            given = given | {name: value for name, value in ADAPTING.items() if name not in explicit}
         values = {**given, "style": style, "photos": photos}
-        base = TrainConfig(style=str(style))
+        base = TrainConfig(style="")
     if "style_layers" in explicit and "style_layer_weights" not in explicit:
         values["style_layer_weights"] = (1.0,) * len(values["style_layers"])
     values = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    if isinstance(values.get("style"), tuple):
+        values["style"] = tuple(str(path) for path in values["style"])
     loss = replace(base.loss, **{name: value for name, value in values.items() if name in loss_names})
     return replace(base, loss=loss, **{name: value for name, value in values.items() if name not in loss_names})
-
-
-class _Reporter:
-    """Shows the progress: a bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, config: TrainConfig, folder: Path, tensorboard: bool) -> None:
-        self.config = config
-        self.folder = folder
-        self.tensorboard = tensorboard
-        self.writer: Any = None
-        self.bar: Any = None
-        self.last_line = time.monotonic()
-
-    def __enter__(self) -> _Reporter:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        if self.writer is not None:
-            self.writer.close()
-
-    def __call__(self, progress: TrainProgress) -> None:
-        losses = progress.losses
-        text = f"content {losses['content']:.3f}, style {losses['style']:.4f}, total {losses['total']:.3f}"
-        speed = f"{progress.photos_per_second:.1f} photos/s"
-        if sys.stderr.isatty():
-            if self.bar is None:
-                from tqdm import tqdm
-
-                self.bar = tqdm(total=progress.steps, initial=progress.step - 1, unit="step", dynamic_ncols=True)
-            self.bar.set_postfix_str(f"{text}, {speed}", refresh=False)
-            self.bar.update()
-        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or progress.step == progress.steps:
-            self.last_line = time.monotonic()
-            left = f"{progress.seconds_left / 60:.1f} minutes left"
-            click.echo(f"step {progress.step}/{progress.steps}: {text}, {speed}, {left}", err=True)
-        if progress.validation is not None:
-            self._say(_validation_line(progress.step, progress.validation, progress.sample))
-        if self.tensorboard:
-            self._write_events(progress)
-
-    def _say(self, line: str) -> None:
-        if self.bar is not None:
-            self.bar.write(line, file=sys.stderr)
-        else:
-            click.echo(line, err=True)
-
-    def _write_events(self, progress: TrainProgress) -> None:
-        if self.writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(self.folder / "tensorboard"))
-        for name, value in progress.losses.items():
-            self.writer.add_scalar(f"training/{name}", value, progress.step)
-        if progress.validation is not None:
-            for mode in ("evaluation_mode", "training_mode"):
-                losses = getattr(progress.validation, mode)
-                self.writer.add_scalar(f"held out, {mode}/content", losses.content, progress.step)
-                self.writer.add_scalar(f"held out, {mode}/style", losses.style, progress.step)
-            self.writer.add_scalar("held out/contrast change", progress.validation.contrast_change, progress.step)
-
-
-def _validation_line(step: int, validation: Validation, sample: Path | None) -> str:
-    evaluated, trained = validation.evaluation_mode, validation.training_mode
-    line = (
-        f"step {step}, {validation.photos} held-out photos: content {evaluated.content:.3f}, style "
-        f"{evaluated.style:.4f} (training mode {trained.content:.3f}, {trained.style:.4f}); halved contrast changes "
-        f"the result by {255 * validation.contrast_change:.1f} of 255"
-    )
-    return line + (f"; {sample}" if sample else "")
-
-
-def _report(config: TrainConfig, result: TrainResult) -> None:
-    """Print the summary table and what to do next."""
-    validation = result.validation
-    rows = [
-        (label, f"{losses.content:.4f}", f"{losses.style:.4f}", f"{losses.total:.3f}")
-        for label, losses in (
-            ("the photos, untouched", validation.photo),
-            ("painted, evaluation mode", validation.evaluation_mode),
-            ("painted, training mode", validation.training_mode),
-        )
-    ]
-    header = (f"{validation.photos} held-out photos", "content", "style", "total loss")
-    click.echo(aligned(header, rows, numeric=frozenset({1, 2, 3})))
-    note = {
-        "instance": "instance norm: the modes are one, and contrast does not reach the result",
-        "batch": "batch norm: the modes differ, and contrast reaches the result",
-    }
-    expected = f" ({note[config.norm]})" if _as_expected(config.norm, validation) else ""
-    click.echo(f"halved contrast changes the result by {255 * validation.contrast_change:.2f} grey levels{expected}")
-    if result.unreadable:
-        click.echo(f"{len(result.unreadable)} photos could not be read and were left out:", err=True)
-        for reason in list(result.unreadable.values())[:LISTED_PHOTOS]:
-            click.echo(f"  {reason}", err=True)
-        if len(result.unreadable) > LISTED_PHOTOS:
-            click.echo(f"  and {len(result.unreadable) - LISTED_PHOTOS} more", err=True)
-    path = click.format_filename(result.path)
-    click.echo(f"wrote {path} after {result.seconds / 60:.1f} minutes of training")
-    click.echo(f"try it: stylize apply PHOTO --style {'./' if Path(path).name == path else ''}{path}")
-
-
-def _as_expected(norm: str, validation: Validation) -> bool:
-    """Say whether the measurements show what the sentence for this norm says, before it is printed."""
-    evaluated, trained = validation.evaluation_mode, validation.training_mode
-    equal = abs(evaluated.style - trained.style) <= 0.01 * max(evaluated.style, trained.style)
-    unmoved = 255 * validation.contrast_change < 1
-    return (equal and unmoved) if norm == "instance" else (norm == "batch" and not equal and not unmoved)

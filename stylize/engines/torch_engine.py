@@ -18,6 +18,8 @@ painted one after the other, since each has statistics of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,6 +42,11 @@ FEW_CHANNELS = 4
 
 UNREACHABLE = {torch.float32: 1e30, torch.bfloat16: 1e30, torch.float16: 6e4}
 """A threshold of a ReLU beyond this is beyond all features: its channel is constant (and the dtype ends there)."""
+
+StatisticsFilter = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Called for each norm that depends on the photo, with the number of its layer in :attr:`Program.layers` and the mean
+and the variance (1, C) of its features, float32. It returns what the norm takes in their place, and must not write into
+them."""
 
 
 class TorchEngine:
@@ -69,30 +76,39 @@ class TorchEngine:
         blocks = BLOCK if program.config.reduction % BLOCK == 0 else 1
         self._decoder = [_Step(layer, dtype, self.device) for layer in program.decoder[:-1]]
         self._decoder.append(_Step(program.decoder[-1], dtype, self.device, block=blocks))
+        steps = [*self._encoder, *(step for block in self._blocks for step in block), *self._decoder]
+        for number, step in enumerate(steps):
+            step.number = number
 
-    def paint(self, images: Tensor) -> Tensor:
-        """See :meth:`stylize.engines.engine.Engine.paint`."""
+    def paint(self, images: Tensor, statistics_filter: StatisticsFilter | None = None) -> Tensor:
+        """See :meth:`stylize.engines.engine.Engine.paint`.
+
+        Args:
+            images: (B, 3, H, W) float32, RGB in [0, 1].
+            statistics_filter: What the norms take in place of the means and variances of a photo, such as an average
+                over the frames of a video. It sees one photo of the batch after the other.
+        """
         # Made outside inference mode, so that the caller gets an ordinary tensor that autograd accepts.
         painted = torch.empty(images.shape, dtype=torch.float32, device=images.device)
         with torch.no_grad():
             for photo, place in zip(images.split(1), painted.split(1), strict=True):
-                self._paint_one(photo, place)
+                self._paint_one(photo, place, statistics_filter)
         return painted
 
-    def _paint_one(self, photo: Tensor, painted: Tensor) -> None:
+    def _paint_one(self, photo: Tensor, painted: Tensor, replace: StatisticsFilter | None) -> None:
         """Paint a photo (1, 3, H, W) into ``painted``, of the same shape."""
         features = self._enter(photo, self._encoder[0])
         after_trunk = self._decoder[0]
         after_encoder = self._blocks[0][0] if self._blocks else after_trunk
         for step, following in zip(self._encoder, [*self._encoder[1:], after_encoder], strict=True):
-            features = step.advance(features, following)
+            features = step.advance(features, following, replace)
         if self._blocks:
             features.apply_scale()
             for first, second in self._blocks:
-                second.add_to(features, first.advance(features, second))
+                second.add_to(features, first.advance(features, second, replace), replace)
             features = features.padded_for(after_trunk)
         for step, following in zip(self._decoder, self._decoder[1:], strict=False):
-            features = step.advance(features, following)
+            features = step.advance(features, following, replace)
         self._leave(self._decoder[-1].convolve(features), painted)
 
     def _enter(self, photo: Tensor, first: _Step) -> _Features:
@@ -202,13 +218,14 @@ class _Step:
     """
 
     def __init__(self, layer: Layer, dtype: torch.dtype, device: torch.device, block: int = 1) -> None:
+        self.number = 0  # Among all layers; the engine sets it.
         few = layer.channels_out <= FEW_CHANNELS and layer.stride == 1 and not layer.upsampling
         self.block = block if few else 1
         self.dtype, self.device = dtype, device
         self.padding, self.channels_in, self.upsampling = layer.padding, layer.channels_in, layer.upsampling
         self.relu = layer.relu
         self.stride = layer.stride * self.block
-        weight, bias = (layer.weight, layer.bias) if self.block == 1 else _in_blocks(layer, self.block)
+        weight, bias = (layer.weight, layer.bias) if self.block == 1 else in_blocks(layer, self.block)
         # Those in float32 are scaled anew for each photo, and rounded once.
         self.weight32, self.bias32 = weight.to(device), bias.to(device)
         self.sums = self.weight32.sum((2, 3))
@@ -230,48 +247,68 @@ class _Step:
             bias = torch.addmv(self.bias32, self.sums, features.offset).to(self.dtype)
         return F.conv2d(features.buffer, weight, bias, self.stride)
 
-    def advance(self, features: _Features, following: _Step) -> _Features:
+    def left_out(self, features: _Features) -> Tensor | None:
+        """Return the constant (C,) that :meth:`convolve` left out, because the norm takes every constant away again."""
+        if not self.unbiased:
+            return None
+        constant = self.bias32
+        if features.offset is not None:
+            constant = torch.addmv(constant, self.sums, features.offset)
+        # The four phases of an upsampled position have one and the same.
+        return constant[: self.norm.channels]
+
+    def advance(self, features: _Features, following: _Step, replace: StatisticsFilter | None = None) -> _Features:
         """Return the features after this layer, for the layer that follows."""
         raw = self.convolve(features)
         if self.upsampling:
             raw = _upsampled(raw)
         result = _Features.empty(following, *raw.shape[-2:])
-        self._finish(raw, result)
+        if self.norm is None:
+            self._finish(raw, result)
+        else:
+            self._normalise(raw, result, *self._coefficients(raw, features, replace))
         result.pad()
         return result
 
-    def add_to(self, features: _Features, hidden: _Features) -> None:
+    def add_to(self, features: _Features, hidden: _Features, replace: StatisticsFilter | None = None) -> None:
         """Add the output of this layer, the second of a residual block, to the input of the block."""
         raw = self.convolve(hidden)
         if self.norm is None:
             features.inside.add_(raw)
         else:
-            centre, scale, shift = self._coefficients(raw)
+            centre, scale, shift = self._coefficients(raw, hidden, replace)
             raw.sub_(centre[:, None, None])
             features.inside.addcmul_(raw, scale.to(raw.dtype)[:, None, None])
             features.offset = shift if features.offset is None else features.offset + shift
         features.pad()
 
-    def _coefficients(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return c, a and b (C,) for the features ``raw``: the norm computes a (x - c) + b.
+    def _coefficients(
+        self, raw: Tensor, features: _Features, replace: StatisticsFilter | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return c, a and b (C,) for ``raw``, what the convolution made of ``features``: the norm is a (x - c) + b.
 
         c is the mean, rounded to the dtype of the features, so that the difference is exact where it matters: near 0.
         """
         mean, variance = statistics(raw)
         centre = mean.to(raw.dtype)
+        if replace is not None:
+            # The mean of another photo takes no constant of this one away: what was left out counts here.
+            constant = self.left_out(features)
+            mean, variance = replace(self.number, mean if constant is None else mean + constant, variance)
+            mean = mean if constant is None else mean - constant
         scale, shift = self.norm.coefficients(mean, variance, centre.float())
         return centre[0], scale[0], shift[0]
 
     def _finish(self, raw: Tensor, result: _Features) -> None:
+        """Write the features of a layer without a norm, after their ReLU, into ``result``."""
+        if self.relu:
+            torch.clamp_min(raw, 0, out=result.inside)
+        else:
+            result.inside.copy_(raw)
+
+    def _normalise(self, raw: Tensor, result: _Features, centre: Tensor, scale: Tensor, shift: Tensor) -> None:
         """Write normalised features after their ReLU into ``result``, where their scale and offset may wait."""
         inside = result.inside
-        if self.norm is None:
-            if self.relu:
-                torch.clamp_min(raw, 0, out=inside)
-            else:
-                inside.copy_(raw)
-            return
-        centre, scale, shift = self._coefficients(raw)
         torch.sub(raw, centre[:, None, None], out=inside)
         if self.relu:
             # relu(a x + b) = a max(x, -b / a) + b, or with min for a < 0. A threshold that no feature reaches belongs
@@ -350,7 +387,7 @@ def _upsampled(phases: Tensor) -> Tensor:
     return result
 
 
-def _in_blocks(layer: Layer, side: int) -> tuple[Tensor, Tensor]:
+def in_blocks(layer: Layer, side: int) -> tuple[Tensor, Tensor]:
     """Return the kernel of a convolution that computes ``side`` x ``side`` pixels at each position, as channels.
 
     Its stride is ``side``, its order of channels that of ``torch.nn.functional.pixel_shuffle``.

@@ -109,7 +109,7 @@ BESIDE |= {("image_reading", "image_colour"), ("image_reading", "image_exif"), (
 BESIDE |= {
     ("images", name) for name in ("image_colour", "image_errors", "image_folders", "image_reading", "image_writing")
 }
-BESIDE |= {("tiles", "engines")}
+BESIDE |= {("tiles", "engines"), ("web", "comparison")}
 """The few imports within one layer: (who, what)."""
 
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))

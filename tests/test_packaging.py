@@ -133,6 +133,7 @@ class TestWheel:
         wanted |= {f"stylize/examples/photos/{name}" for name in below("examples/photos")}
         wanted |= {f"stylize/examples/paintings/{name}" for name in below("examples/paintings")}
         wanted |= {"stylize/examples/SOURCES.md", "stylize/py.typed"}
+        wanted |= {f"stylize/web/{name}" for kind in ("*.css", "*.js") for name in below("stylize/web", kind)}
         data = {name for name in packed if name.startswith("stylize/") and not name.endswith(".py")}
         assert data == wanted
 

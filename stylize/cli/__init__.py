@@ -12,7 +12,7 @@ import click
 from stylize import __version__
 from stylize.errors import InputError, StylizeError, suggest
 
-COMMANDS = ("apply", "train", "compare", "styles", "collect", "export", "bench")
+COMMANDS = ("apply", "video", "webcam", "web", "train", "compare", "styles", "collect", "export", "bench")
 """Names of the commands; each is ``command`` in the module of that name."""
 
 INTERRUPTED = 130
@@ -76,6 +76,9 @@ def main() -> None:
 
     \b
     stylize apply photo.jpg                 paint a photo with a shipped style
+    stylize video clip.mp4                  paint a clip, with its sound
+    stylize webcam                          paint what a camera sees
+    stylize web                             paint in the browser
     stylize styles                          show the shipped styles
     stylize train painting.jpg photos/      learn a style of your own
     stylize collect COLLECTION STYLE...     put styles of your own together in one network

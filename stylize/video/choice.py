@@ -1,0 +1,55 @@
+"""What paints a clip, by how steady it shall be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stylize.controls import PLAIN, Controls
+
+if TYPE_CHECKING:
+    from stylize.stylizer import Stylizer
+    from stylize.video.segments import Painter
+
+OFF, STATISTICS, FLOW = STABILITIES = ("off", "statistics", "flow")
+
+SMOOTHING_ENGINE = "torch"
+"""The engine whose statistics can be smoothed."""
+
+
+def usable_stability(wanted: str | None, stylizer: Stylizer) -> tuple[str, str | None]:
+    """Return how steady a clip is painted, and a note where that is not what is usual.
+
+    Args:
+        wanted: One of :data:`STABILITIES`; None takes the statistics where they can be smoothed.
+        stylizer: The network.
+    """
+    if wanted is not None:
+        return wanted, None
+    if stylizer.engine.name == SMOOTHING_ENGINE:
+        return STATISTICS, None
+    note = f"statistics cannot be smoothed with {stylizer.engine.name}: every frame is painted for itself"
+    return OFF, f"{note} (--engine {SMOOTHING_ENGINE} smooths them)"
+
+
+def make_painter(stylizer: Stylizer, stability: str, rate: float, controls: Controls = PLAIN) -> Painter:
+    """Return what paints frame after frame.
+
+    Args:
+        stylizer: The network.
+        stability: One of :data:`STABILITIES`.
+        rate: Frames per second.
+        controls: How every frame is painted.
+
+    Raises:
+        InputError: Something that is needed for it is not installed, or the engine cannot do it.
+    """
+    if stability == OFF:
+        from stylize.video.plain_painter import PlainPainter
+
+        return PlainPainter(stylizer, controls)
+    from stylize.video.painter import SMOOTHING, FramePainter
+
+    flow = stability == FLOW
+    # The flow does without statistics where an engine has none to give.
+    smoothing = None if flow and stylizer.engine.name != SMOOTHING_ENGINE else SMOOTHING
+    return FramePainter(stylizer, smoothing=smoothing, flow=flow, frame_rate=rate, controls=controls)

@@ -1,0 +1,37 @@
+"""Frames painted one by one, as if each were a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from stylize.controls import PLAIN, Controls
+from stylize.stylizer import Stylizer
+
+
+class PlainPainter:
+    """Paints every frame for itself, and remembers nothing.
+
+    Args:
+        stylizer: What paints.
+        controls: How.
+    """
+
+    def __init__(self, stylizer: Stylizer, controls: Controls = PLAIN) -> None:
+        self._stylizer, self._controls = stylizer, controls
+
+    @property
+    def warm_up_frames(self) -> int:
+        """None: what was before a frame does not matter."""
+        return 0
+
+    def paint(self, frame: Tensor, elapsed: float | None = None) -> Tensor:
+        """Paint a frame (1, 3, H, W), float32 RGB in [0, 1]; returns the same shape."""
+        return self._stylizer.paint(frame, self._controls)
+
+    def reset(self) -> None:
+        """There is nothing to forget."""
+
+    def warm_up(self, frames: Iterable[Tensor]) -> None:
+        """There is nothing to take note of."""

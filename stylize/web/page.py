@@ -1,0 +1,51 @@
+"""The page: a heading and three tabs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stylize.web.adapt_tab import build_adapt_tab
+from stylize.web.context import Context
+from stylize.web.handlers import handler
+from stylize.web.look import HEADER
+from stylize.web.norm_lesson import NormLesson
+from stylize.web.norm_tab import build_norm_tab
+from stylize.web.offers import Offers
+from stylize.web.painting_tab import build_painting_tab
+from stylize.web.private_folder import PrivateFolder
+from stylize.web.settings import Settings
+
+if TYPE_CHECKING:
+    import gradio
+
+TITLE = "stylize"
+
+
+def build_page(settings: Settings, folder: PrivateFolder) -> gradio.Blocks:
+    """Return the page.
+
+    Raises:
+        StylizeError: There is nothing to paint with.
+    """
+    import gradio as gr
+
+    offers = Offers(settings)
+    lesson = NormLesson(offers.with_both_norms(), offers.alone, settings.device)
+    context = Context(settings, folder, offers, lesson)
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.HTML(HEADER)
+        with gr.Tabs():
+            with gr.Tab("Paint", id="paint"):
+                first = build_painting_tab(context, page)
+            with gr.Tab("Why instance norm", id="norms") as norms:
+                build_norm_tab(context, norms, first)
+            with gr.Tab("New style", id="adapt"):
+                build_adapt_tab(context, first)
+
+        def left(request: Any) -> None:
+            context.running.stop(request.session_hash)
+
+        page.unload(handler(left, request=gr.Request))
+    # What is queued can be asked for through the queue alone.
+    page.queue(max_size=settings.waiting, default_concurrency_limit=1, api_open=False)
+    return page

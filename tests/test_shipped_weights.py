@@ -10,6 +10,8 @@ from stylize.config import PHOTO_STYLE
 from stylize.evaluation import contrast_change, style_distance
 from stylize.images import read_image, resize_short_side, to_tensor, write_image
 from stylize.norms import batch_statistics
+from stylize.style_collections import load_collection
+from stylize.style_vectors import all_style_vectors, stacked_names
 from stylize.stylizer import load
 from stylize.vgg import load_loss_network
 from stylize.zoo import list_collections, list_weights, painting_of, painting_path
@@ -140,3 +142,11 @@ def test_the_header_of_a_collection_is_complete(collection):
         if name != PHOTO_STYLE:
             assert facts["painting"]["title"] and facts["painting"]["artist"] and facts["painting"]["sha256"]
             assert facts["metrics"]["evaluation_mode"]["total"] < facts["metrics"]["photo"]["total"] / 2
+
+
+@EVERY_COLLECTION
+def test_a_style_has_as_many_numbers_as_the_readme_says(collection):
+    network = load_collection(collection)
+    own = sum(network.get_parameter(name)[0].numel() for name in stacked_names(network))
+    learned = sum(numbers.numel() for numbers in all_style_vectors(network)[0].values())
+    assert (own, learned) == (1472, 2339)  # In README, and in benchmarks/conditional_norms.py.

@@ -15,7 +15,6 @@ from stylize.cli.options import (
     NORM,
     MemoryParameter,
     ScaleParameter,
-    StrengthParameter,
     TileParameter,
     collection_option,
     device_option,
@@ -23,6 +22,8 @@ from stylize.cli.options import (
     json_option,
     overwrite_option,
     precision_option,
+    preserve_colour_option,
+    strength_option,
 )
 from stylize.config import PRESETS
 from stylize.controls import Controls
@@ -48,20 +49,8 @@ SHEET = "sheet"
     f"great-wave:0.6,starry-night:0.4. Twice with --mask: one for white, one for black.  [default: {DEFAULT_STYLE}]",
 )
 @collection_option
-@click.option(
-    "--strength",
-    type=StrengthParameter(),
-    default=1.0,
-    show_default=True,
-    help="0 is the photo, 1 the style, and up to 1.5 is more than the style.",
-)
-@click.option(
-    "--preserve-color",
-    "--preserve-colour",
-    "preserve_colour",
-    is_flag=True,
-    help="Keep the colors of the photo; the painting gives light, dark and strokes.",
-)
+@strength_option("photo")
+@preserve_colour_option("photo")
 @click.option(
     "--mask",
     type=click.Path(path_type=Path),

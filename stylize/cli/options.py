@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -136,3 +138,25 @@ collection_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist already.")
+
+
+def strength_option(subject: str) -> Callable[[Any], Any]:
+    """Return the option ``--strength``; ``subject`` is what a strength of 0 leaves as it is."""
+    return click.option(
+        "--strength",
+        type=StrengthParameter(),
+        default=1.0,
+        show_default=True,
+        help=f"0 is the {subject}, 1 the style, and up to 1.5 is more than the style.",
+    )
+
+
+def preserve_colour_option(subject: str) -> Callable[[Any], Any]:
+    """Return the option ``--preserve-color``; ``subject`` is what the colours are those of."""
+    return click.option(
+        "--preserve-color",
+        "--preserve-colour",
+        "preserve_colour",
+        is_flag=True,
+        help=f"Keep the colors of the {subject}; the painting gives light, dark and strokes.",
+    )

@@ -9,13 +9,14 @@ import click
 from stylize.cli.allocator import keep_freed_memory
 from stylize.cli.options import (
     NORM,
-    StrengthParameter,
     collection_option,
     device_option,
     engine_option,
     json_option,
     overwrite_option,
     precision_option,
+    preserve_colour_option,
+    strength_option,
 )
 from stylize.config import PRESETS
 from stylize.errors import InputError
@@ -58,20 +59,8 @@ class TimeParameter(click.ParamType):
     f"great-wave:0.6,starry-night:0.4.  [default: {DEFAULT_STYLE}]",
 )
 @collection_option
-@click.option(
-    "--strength",
-    type=StrengthParameter(),
-    default=1.0,
-    show_default=True,
-    help="0 is the clip, 1 the style, and up to 1.5 is more than the style.",
-)
-@click.option(
-    "--preserve-color",
-    "--preserve-colour",
-    "preserve_colour",
-    is_flag=True,
-    help="Keep the colors of the clip; the painting gives light, dark and strokes.",
-)
+@strength_option("clip")
+@preserve_colour_option("clip")
 @click.option("--norm", type=NORM, help="Normalisation of the network.  [default: instance]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Architecture of a shipped style.")
 @click.option(

@@ -11,11 +11,11 @@ import click
 from stylize.cli.allocator import keep_freed_memory
 from stylize.cli.options import (
     NORM,
-    StrengthParameter,
     collection_option,
     device_option,
     engine_option,
     precision_option,
+    strength_option,
 )
 from stylize.config import PRESETS
 from stylize.video.choice import STABILITIES, STATISTICS
@@ -45,13 +45,7 @@ KEYS = ("n/b: next style or the one before", "+/-: strength", "i: instance or ba
     f"[default: {DEFAULT_STYLE}, and the keys go through all]",
 )
 @collection_option
-@click.option(
-    "--strength",
-    type=StrengthParameter(),
-    default=1.0,
-    show_default=True,
-    help="0 is the camera, 1 the style, and up to 1.5 is more than the style.",
-)
+@strength_option("camera")
 @click.option("--norm", type=NORM, help="Normalisation of the network.  [default: instance]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Architecture of shipped styles.")
 @click.option(

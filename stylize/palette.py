@@ -12,7 +12,7 @@ from stylize.config import PHOTO_STYLE
 from stylize.errors import InputError, unknown_name
 from stylize.style_choice import ChosenStyle
 from stylize.style_collections import Collection, StyleFile, check_fitting, load_collection, load_style_vectors
-from stylize.style_vectors import style_vectors, with_vectors
+from stylize.style_vectors import take_mixture
 from stylize.transformer import TransformerNet
 
 
@@ -100,9 +100,4 @@ class Palette:
         moved = {name: strength * share for name, share in shares.items()}
         if strength != 1:
             moved[PHOTO_STYLE] = moved.get(PHOTO_STYLE, 0.0) + 1 - strength
-        own = [0.0 if name in self.additions else moved.get(name, 0.0) for name in self.collection.names]
-        vectors = style_vectors(self._network, own)
-        for name, numbers in self._vectors.items():
-            if share := moved.get(name, 0.0):
-                vectors = {key: vector + share * numbers[key] for key, vector in vectors.items()}
-        return with_vectors(self._network, vectors)
+        return take_mixture(self._network, self.collection.names, moved, self._vectors)

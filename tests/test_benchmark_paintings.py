@@ -209,13 +209,13 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_measured(folder, 
 
 def test_readme_shows_the_tables_where_it_has_a_place_for_them(monkeypatch):
     text = readme.README.read_text(encoding="utf-8")
-    for name in readme.OPTIONAL:
+    for name in readme.PARTS:
         place = f"<!-- {name}:begin -->\nold\n<!-- {name}:end -->"
         before, _, rest = text.partition(f"<!-- {name}:begin -->")
         text = f"{before}{place}{rest.partition(f'<!-- {name}:end -->')[2]}" if rest else f"{text}\n{place}\n"
-    monkeypatch.setattr(readme, "result", lambda name: f"table of {name}")
+    monkeypatch.setattr(readme, "part", lambda name: f"table of {name}")
     filled = readme.filled(text)
-    for name in readme.OPTIONAL:
+    for name in readme.PARTS:
         assert f"<!-- {name}:begin -->\n\ntable of {name}\n\n<!-- {name}:end -->" in filled
     with pytest.raises(InputError, match="once each"):
         readme.filled(text + "<!-- adapting:begin -->\n<!-- adapting:end -->")

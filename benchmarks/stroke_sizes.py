@@ -48,7 +48,8 @@ def paintings(photo: Tensor, paint: Callable[[Tensor], Tensor], scale: float, me
     """Return the large paintings (1, 3, H, W) of a photo by name of the method, and how long each took, in seconds."""
     import time
 
-    from stylize.stroke_size import DEFAULT_ENLARGEMENT, Enlargement, painting_size, reduce, second_pass
+    from stylize.reduction import reduce
+    from stylize.stroke_size import DEFAULT_ENLARGEMENT, Enlargement, painting_size, second_pass
 
     height, width = photo.shape[2:]
     small_width, small_height = painting_size(width, height, scale)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stylize import losses
 from stylize.config import LossConfig, TrainConfig
 from stylize.losses import PerceptualLoss, StyleTargets, gram_matrix
-from stylize.norms import batch_statistics
+from stylize.network_norms import batch_statistics
 from stylize.vgg import VGG19, load_loss_network
 
 HALVED_CONTRAST = 0.5

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from stylize.colour_preservation import LightnessMatch, lightness_statistics, match_lightness
-from stylize.stroke_size import ROWS_AT_ONCE, Reduction, painting_size, reduce
+from stylize.reduction import ROWS_AT_ONCE, Reduction, reduce
+from stylize.stroke_size import painting_size
 
 COPY_EDGE = 512
 """Long edge in pixels of the copy of a larger photo."""

@@ -56,7 +56,7 @@ class Stylizer:
             is, for an ONNX file.
         weights: The file it came from.
         device: Where it computes.
-        engine: What runs it; None takes PyTorch in float32, or bfloat16 where a CPU multiplies that natively.
+        engine: What runs it; None takes PyTorch in the precision that ``auto`` means (:func:`stylize.load`).
         strength: From 0, the photo, over 1, the style, to 1.5. Where it is made by the photo style, ``network`` is
             already moved (:meth:`stylize.palette.Palette.take`).
         palette: The collection that the network was taken from; None for a network of one style.

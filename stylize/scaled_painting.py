@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stylize.stroke_size import Enlargement, painting_scale, painting_size, reduce, second_pass
+from stylize.reduction import reduce
+from stylize.stroke_size import Enlargement, painting_scale, painting_size, second_pass
 
 ENLARGED_ROWS = 256
 """Rows that are enlarged at once."""

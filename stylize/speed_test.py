@@ -4,9 +4,7 @@ Every network is run by every engine, and by PyTorch as the network itself stand
 (A B C, B C A, C A B, ...), so that whatever else the machine does meets all of them; the first round warms up and does
 not count, and what is compared is compared within rounds.
 
-What a machine could do is measured in the same run: the rate of its best matrix multiplication or convolution, in each
-precision. A network is little but convolutions, so the share of that ceiling that it reaches says how much an engine
-leaves unused.
+What a machine could do (:mod:`stylize.speed_ceilings`) is measured in the same run.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ import copy
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from statistics import median
 from time import perf_counter
@@ -27,129 +25,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylize import __version__
-from stylize.config import ENGINE_NAMES, PRESETS, parse_norm, preset
+from stylize.config import preset
 from stylize.devices import choose_device
-from stylize.engines.choice import EXTRAS, installed_engines, make_engine, precisions
-from stylize.errors import InputError, StylizeError, WeightsError, unknown_name
+from stylize.engines.choice import make_engine
+from stylize.errors import InputError, StylizeError, WeightsError
 from stylize.images import read_image, to_tensor
 from stylize.program import lower
 from stylize.provenance import cpu_model
+from stylize.speed_ceilings import Ceilings
+from stylize.speed_plan import PLAIN, Case, Contestant, SpeedPlan
+from stylize.speed_turns import FAILURES, Turn, finish, reason_of, take_turns
 from stylize.style_choice import choose_style, load_style
 from stylize.transformer import TransformerNet
 from stylize.zoo import DEFAULT_STYLE, example_photos
 
-REPEATS = 7
-"""Rounds that count."""
-
-TOTAL_SECONDS = 40
-"""Time for all counted rounds, unless the caller says how many rounds or how much time he wants."""
-
-CEILING_SECONDS = 1.0
-"""Time for the counted rounds of one multiplication or convolution, whatever the number of rounds."""
-
-CEILING_PRECISIONS = ("float32", "bfloat16", "int8")
-"""Precisions whose ceiling is measured in any case."""
-
-MATRIX_SIDES = {"cuda": 8192}
-"""Rows and columns of the matrices that are multiplied, by kind of device; see :data:`MATRIX_SIDE`."""
-
-MATRIX_SIDE = 2048
-"""The same on other devices: enough for the full rate of a CPU, and soon done."""
-
-PICTURE_SIDES = {"cuda": 512}
-"""Height and width of what is convolved, by kind of device; see :data:`PICTURE_SIDE`."""
-
-PICTURE_SIDE = 128
-"""The same on other devices: what the residual blocks of ``johnson`` see of a picture of 512 px."""
-
-CHANNELS = 128
-"""Channels of what is convolved, as in the residual blocks of ``johnson``."""
-
-FAILURES = (StylizeError, RuntimeError, MemoryError, ImportError, OSError, ValueError)
-"""What an engine may raise without stopping the others."""
-
 NOT_MEASURED = "not measured: stopped before"
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """What runs a network.
-
-    Attributes:
-        engine: Name of an engine, or ``plain``.
-        precision: What it computes in.
-    """
-
-    engine: str
-    precision: str
-
-    def __str__(self) -> str:
-        return self.engine if self == PLAIN else f"{self.engine} {self.precision}"
-
-
-PLAIN = Contestant("plain", "float32")
-"""The network as :class:`stylize.transformer.TransformerNet` runs by itself."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network and a picture.
-
-    Attributes:
-        preset: Name of the architecture.
-        norm: Its normalisation, as :func:`stylize.config.parse_norm` spells it.
-        size: Side of the square picture in pixels.
-    """
-
-    preset: str
-    norm: str
-    size: int
-
-    def __str__(self) -> str:
-        return f"{self.preset}, {self.norm} norm, {self.size} px"
-
-
-@dataclass(frozen=True)
-class SpeedPlan:
-    """What is to be measured.
-
-    Attributes:
-        cases: Networks and pictures; those of one network follow each other.
-        contestants: What runs them, beside the plain run, which is always there.
-        repeats: Rounds that count.
-        seconds: A contestant begins no further round of a case once its counted rounds took so long; None = no limit.
-        threads: Threads of the CPU; None = as many as torch takes by itself.
-        device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    Raises:
-        InputError: A value that cannot be.
-    """
-
-    cases: tuple[Case, ...]
-    contestants: tuple[Contestant, ...]
-    repeats: int = REPEATS
-    seconds: float | None = None
-    threads: int | None = None
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if not self.cases:
-            raise InputError("no network and size given to measure; at least one is needed")
-        for case in self.cases:
-            preset(case.preset, case.norm)
-            if case.size < 1:
-                raise InputError(f"size is {case.size}; it must be 1 px or more")
-        if self.repeats < 1:
-            raise InputError(f"{self.repeats} rounds given; it must be 1 or more")
-        if self.seconds is not None and not self.seconds > 0:
-            raise InputError(f"{self.seconds:g} seconds for each contestant given; it must be more than 0")
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"{self.threads} threads given; it must be 1 or more")
-
-    @property
-    def everyone(self) -> tuple[Contestant, ...]:
-        """The contestants, the plain run first."""
-        return (PLAIN, *(one for one in self.contestants if one != PLAIN))
 
 
 @dataclass(frozen=True)
@@ -216,182 +106,6 @@ class Progress:
     doing: str
 
 
-@dataclass
-class Turn:
-    """Something that is timed, once in each round.
-
-    Attributes:
-        work: What is timed; returns a result, which is looked at after the round of warming up.
-        look: Looks at that result; raises one of :data:`FAILURES` where it is wrong.
-        seconds: Of the counted rounds.
-        capped: Whether it left for lack of time.
-        error: Why it left.
-    """
-
-    work: Callable[[], Any]
-    look: Callable[[Any], None] = lambda result: None
-    seconds: list[float] = field(default_factory=list)
-    capped: bool = False
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One operation that may reach the ceiling of the machine.
-
-    Attributes:
-        name: What it is.
-        precision: What it computes in.
-        operations: Multiplications and additions of one run.
-        run: Runs it to its end.
-    """
-
-    name: str
-    precision: str
-    operations: float
-    run: Callable[[], Any]
-
-
-def take_turns(
-    turns: Sequence[Turn],
-    repeats: int,
-    seconds: float | None = None,
-    clock: Callable[[], float] = perf_counter,
-    on_round: Callable[[int], None] = lambda number: None,
-) -> None:
-    """Time several things in interleaved rounds; each round begins with another one. Round 0 does not count.
-
-    What fails is left out from then on, with the reason in :attr:`Turn.error`.
-
-    Args:
-        turns: What is timed; the samples are put in there, as they come.
-        repeats: Rounds that count.
-        seconds: One that has used so much in counted rounds is left out from then on; None = no limit.
-        clock: Returns seconds.
-        on_round: Called with the number of each round before it.
-    """
-    for number in range(repeats + 1):
-        for turn in turns:
-            turn.capped = turn.capped or (seconds is not None and sum(turn.seconds) >= seconds)
-        if all(turn.capped or turn.error is not None for turn in turns):
-            return
-        on_round(number)
-        for position in range(len(turns)):
-            turn = turns[(number + position) % len(turns)]
-            if turn.capped or turn.error is not None:
-                continue
-            try:
-                begin = clock()
-                result = turn.work()
-                elapsed = clock() - begin
-                if number == 0:
-                    turn.look(result)
-                else:
-                    turn.seconds.append(elapsed)
-            except FAILURES as error:
-                turn.error = reason_of(error)
-
-
-def reason_of(error: BaseException) -> str:
-    """Return what an error says, in one line that is not too long."""
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= 300 else f"{words[:297]}..."
-
-
-def ceiling_probes(precision: str, device: torch.device) -> Iterator[Probe]:
-    """Make what is run to find the ceiling in one precision: the kinds of work that processors are best at.
-
-    Args:
-        precision: ``float32``, ``bfloat16``, ``float16`` or ``int8``; of others there are none.
-        device: Where to compute.
-    """
-    side = MATRIX_SIDES.get(device.type, MATRIX_SIDE)
-    generator = torch.Generator().manual_seed(0)
-
-    def run(operation: Callable[[], Tensor]) -> Callable[[], None]:
-        def timed() -> None:
-            with torch.inference_mode():
-                operation()
-            finish(device)
-
-        return timed
-
-    name = f"matrix multiplication {side} x {side}"
-    if precision == "int8":
-        multiply = getattr(torch, "_int_mm", None)  # There is no public one.
-        if multiply is not None:
-            first, second = (
-                torch.randint(-128, 128, (side, side), generator=generator).to(device, torch.int8) for _ in range(2)
-            )
-            if device.type == "cuda":
-                second = second.t()  # The only order that the GPU's kernels take.
-            yield Probe(name, precision, 2.0 * side**3, run(lambda: multiply(first, second)))
-        return
-    dtype = getattr(torch, precision, None)
-    if not isinstance(dtype, torch.dtype):
-        return
-    left, right = (torch.randn(side, side, generator=generator).to(device, dtype) for _ in range(2))
-    yield Probe(name, precision, 2.0 * side**3, run(lambda: torch.mm(left, right)))
-    height = PICTURE_SIDES.get(device.type, PICTURE_SIDE)
-    features = torch.randn(1, CHANNELS, height, height, generator=generator)
-    kernels = torch.randn(CHANNELS, CHANNELS, 3, 3, generator=generator) / CHANNELS
-    operations = 2.0 * 9 * CHANNELS**2 * height**2
-    for order, layout in (("contiguous", torch.contiguous_format), ("channels-last", torch.channels_last)):
-        x, weight = (tensor.to(device, dtype).contiguous(memory_format=layout) for tensor in (features, kernels))
-        convolve = run(lambda x=x, weight=weight: F.conv2d(x, weight, padding=1))
-        yield Probe(f"3x3 convolution of {CHANNELS} channels, {order}", precision, operations, convolve)
-
-
-def finish(device: torch.device) -> None:
-    """Wait until a device has done what it was told; a CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-def available_contestants(
-    device: str = "cpu", engines: Sequence[str] = (), wanted: Sequence[str] = ()
-) -> tuple[Contestant, ...]:
-    """Return the engines and precisions that can be measured here.
-
-    Args:
-        device: As in :class:`SpeedPlan`.
-        engines: Engines to choose from; none = all that are installed and compute there.
-        wanted: Precisions to choose from; none = all that an engine has.
-
-    Raises:
-        InputError: An engine that is not known or not installed, or a precision that no chosen engine has.
-    """
-    place, installed = choose_device(device), installed_engines()
-    for name in engines:
-        if name not in ENGINE_NAMES:
-            raise InputError(unknown_name("engine", name, ENGINE_NAMES))
-        if name not in installed:
-            extra = f"pip install 'stylize[{EXTRAS[name]}]'"
-            raise InputError(f"the engine {name} is not installed; {extra}, or choose another: {', '.join(installed)}")
-    # The others have the CPU alone; who asks for them by name is told so in their rows.
-    usual = [name for name in installed if name == "torch" or place.type == "cpu"]
-    chosen = tuple(dict.fromkeys(engines or usual))
-    offered = {name: precisions(name, place) for name in chosen}
-    for precision in wanted:
-        if not any(precision in names for names in offered.values()):
-            known = dict.fromkeys(one for names in offered.values() for one in names)
-            where = f"precision of {' and '.join(chosen)} on {place}"
-            raise InputError(unknown_name(where, precision, known))
-    return tuple(
-        Contestant(name, precision)
-        for name, names in offered.items()
-        for precision in names
-        if not wanted or precision in wanted
-    )
-
-
-def default_seconds(cases: Sequence[Case], contestants: Sequence[Contestant]) -> float:
-    """Return the time for each contestant in each case with which all of it ends in about a minute."""
-    return TOTAL_SECONDS / (len(cases) * (len(contestants) + 1))
-
-
 def photo(size: int) -> Tensor:
     """Return the middle of a shipped photo as a square, (1, 3, size, size) float32, RGB in [0, 1].
 
@@ -450,7 +164,7 @@ class SpeedTest:
             )
         self._clock = clock
         self._date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        self._probes: list[tuple[Probe, Turn]] = []
+        self._ceilings = Ceilings(self.device, [one.precision for one in plan.contestants])
         self._turns: dict[tuple[Case, Contestant], Turn] = {}
         self._differences: dict[tuple[Case, Contestant], tuple[float, float]] = {}
         self._weights: dict[tuple[str, str], str] = {}
@@ -472,7 +186,7 @@ class SpeedTest:
         def saying(stage: int, doing: str) -> Callable[[int], None]:
             return lambda number: say(Progress(stage * rounds + number, total, doing))
 
-        self._run_probes(saying(0, "the machine's ceilings"))
+        self._ceilings.measure(self.plan.repeats, self._clock, saying(0, "the machine's ceilings"))
         networks: dict[tuple[str, str], list[Case]] = {}
         for case in self.plan.cases:
             networks.setdefault((case.preset, case.norm), []).append(case)
@@ -486,17 +200,6 @@ class SpeedTest:
                 self._run_case(case, engines, saying(stage, str(case)))
                 stage += 1
         say(Progress(total, total, "done"))
-
-    def _run_probes(self, on_round: Callable[[int], None]) -> None:
-        wanted = [*CEILING_PRECISIONS, *(one.precision for one in self.plan.contestants)]
-        for precision in dict.fromkeys(wanted):
-            try:
-                probes = list(ceiling_probes(precision, self.device))
-            except FAILURES:
-                continue  # The device does not know this precision; the report has no ceiling for it.
-            self._probes += [(probe, Turn(probe.run)) for probe in probes]
-        turns = [turn for _, turn in self._probes]
-        take_turns(turns, self.plan.repeats, CEILING_SECONDS, self._clock, on_round)
 
     def _engines(
         self, network: TransformerNet, cases: Sequence[Case]
@@ -592,20 +295,8 @@ class SpeedTest:
         )
 
     def ceilings(self) -> dict[str, dict[str, Any]]:
-        """Return the ceiling in each precision: the best rate in ``gflops`` (10^9 multiplications and additions each
-        second, at the median time), the ``probe`` that reached it, and the rates of all ``probes``; None where nothing
-        could be measured."""
-        precision_names = dict.fromkeys([*CEILING_PRECISIONS, *(one.precision for one in self.plan.contestants)])
-        found: dict[str, dict[str, Any]] = {}
-        for precision in precision_names:
-            rates = {
-                probe.name: probe.operations / median(turn.seconds) / 1e9
-                for probe, turn in self._probes
-                if probe.precision == precision and turn.error is None and turn.seconds
-            }
-            best = max(rates, key=lambda name: rates[name], default=None)
-            found[precision] = {"gflops": rates[best] if best else None, "probe": best, "probes": rates}
-        return found
+        """See :meth:`stylize.speed_ceilings.Ceilings.found`."""
+        return self._ceilings.found()
 
     def machine(self) -> dict[str, Any]:
         """Return what all this was measured on, as plain values for JSON."""
@@ -635,16 +326,3 @@ class SpeedTest:
 
 def _percent(rate: float, ceiling: float | None) -> float | None:
     return 100 * rate / ceiling if ceiling else None
-
-
-def plan_cases(presets: Sequence[str], norms: Sequence[str], sizes: Sequence[int]) -> tuple[Case, ...]:
-    """Return every preset with every norm at every size, each once.
-
-    Raises:
-        InputError: No such preset or norm.
-    """
-    for name in presets:
-        if name not in PRESETS:
-            raise InputError(unknown_name("preset", name, PRESETS))
-    spelled = [str(parse_norm(norm)) for norm in norms]
-    return tuple(dict.fromkeys(Case(name, norm, size) for name in presets for norm in spelled for size in sizes))

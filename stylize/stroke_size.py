@@ -1,7 +1,8 @@
 """Bold strokes in large pictures: paint a reduced photo, then enlarge the painting.
 
 A network paints strokes of a fixed size in pixels, so the larger a photo, the smaller its strokes look. Here a photo
-is painted at a part of its size, and the painting is brought to the size of the photo without going soft::
+is reduced (:mod:`stylize.reduction`) and painted, and the painting is brought to the size of the photo without going
+soft::
 
     scale = painting_scale(width, height, "auto")
     small_width, small_height = painting_size(width, height, scale)
@@ -42,6 +43,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylize.errors import InputError, unknown_name
+from stylize.guided_filter import apply_model, guided_model
+from stylize.reduction import ROWS_AT_ONCE, check_pictures, check_rows
 
 ENLARGEMENTS = ("bicubic", "guided", "detail", "strokes")
 """Names of the ways to enlarge a painting."""
@@ -58,12 +61,6 @@ at 0 the strokes. Chosen by looking at enlargements of one and a half to three t
 PHOTO_SHARE = 0.25
 """Share of the photo in what the second pass paints: more brings back finer edges, and less bold strokes."""
 
-GUIDED_RADIUS = 2
-"""Windows of the guided filter reach so many pixels of the small photo to each side."""
-
-GUIDED_EPSILON = 1e-3
-"""Variance of the photo (values in [0, 1]) below which the guided filter calls a window flat."""
-
 DETAIL_GAIN = {"detail": 1.0, "strokes": 0.5}
 """How much of the photo's fine light and dark is added."""
 
@@ -75,9 +72,6 @@ STROKE_SAMPLES = (-1.0, -0.5, 0.5, 1.0)
 
 STROKE_SHIFT = 0.8
 """Greatest distance, in pixels of the small painting, by which samples move away from the edge of a stroke."""
-
-ROWS_AT_ONCE = 256
-"""Rows of a picture in memory that are worked on at a time; it bounds the working memory."""
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (Rec. 601)."""
@@ -119,70 +113,6 @@ def painting_size(width: int, height: int, scale: float) -> tuple[int, int]:
     return max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5))
 
 
-class Reduction:
-    """Reduce a photo from strips of its rows, with cubic weights as wide as the reduction needs (no aliasing).
-
-    Only the reduced photo is held: 12 bytes for each of its pixels.
-
-    Args:
-        height: Of the photo.
-        width: Of the photo.
-        small_height: Of the reduced photo, at most ``height``.
-        small_width: Of the reduced photo, at most ``width``.
-    """
-
-    def __init__(self, height: int, width: int, small_height: int, small_width: int) -> None:
-        if not (1 <= small_height <= height and 1 <= small_width <= width):
-            raise InputError(f"{width} x {height} pixels cannot be reduced to {small_width} x {small_height}")
-        self.height = height
-        self.width = width
-        self._sum = torch.zeros(1, 3, small_height, small_width)
-        self._seen = 0
-
-    def add(self, photo_rows: Tensor, top: int) -> None:
-        """Take in rows of the photo, each row once; the strips may come in any order.
-
-        Args:
-            photo_rows: (1, 3, n, W), float32 in [0, 1], from row ``top`` of the photo on.
-            top: Index of their first row.
-
-        Raises:
-            InputError: Another shape or dtype, or rows that the photo does not have.
-        """
-        _check_rows(photo_rows, top, self.height, self.width)
-        count, (small_height, small_width) = photo_rows.shape[2], self._sum.shape[2:]
-        self._seen += count
-        if small_width < self.width:
-            photo_rows = F.interpolate(photo_rows, size=(count, small_width), mode="bicubic", antialias=True)
-        if small_height == self.height:
-            self._sum[:, :, top : top + count] += photo_rows
-            return
-        factor = self.height / small_height
-        first = max(0, math.floor((top - 2 * factor) / factor - 1))
-        last = min(small_height, math.ceil((top + count + 2 * factor) / factor + 1))
-        weights = _reducing_weights(self.height, factor, first, last)[:, top : top + count]
-        self._sum[:, :, first:last] += weights @ photo_rows
-
-    def result(self) -> Tensor:
-        """Return the reduced photo (1, 3, h, w) in [0, 1].
-
-        Raises:
-            InputError: Not all rows were added.
-        """
-        if self._seen != self.height:
-            raise InputError(f"{self._seen} rows were added of a picture of {self.height}")
-        return self._sum.clamp(0, 1)
-
-
-def reduce(photo: Tensor, small_height: int, small_width: int) -> Tensor:
-    """Return a photo (1, 3, H, W) in [0, 1] reduced to (1, 3, h, w), as :class:`Reduction` does it."""
-    height, width = photo.shape[2:]
-    reduction = Reduction(height, width, small_height, small_width)
-    for top in range(0, height, ROWS_AT_ONCE):
-        reduction.add(photo[:, :, top : top + ROWS_AT_ONCE], top)
-    return reduction.result()
-
-
 class Enlargement:
     """A small painting, ready to be enlarged for any rows of the large picture.
 
@@ -194,7 +124,8 @@ class Enlargement:
 
     Args:
         painting_small: (1, 3, h, w), float32 in [0, 1].
-        photo_small: The photo that was painted, (1, 3, h, w), float32 in [0, 1]; see :class:`Reduction`.
+        photo_small: The photo that was painted, (1, 3, h, w), float32 in [0, 1]; see
+            :class:`stylize.reduction.Reduction`.
         height: Of the large picture, at least h.
         width: Of the large picture, at least w.
         method: One of :data:`ENLARGEMENTS`.
@@ -208,7 +139,7 @@ class Enlargement:
     ) -> None:
         if method not in ENLARGEMENTS:
             raise InputError(unknown_name("enlargement", method, ENLARGEMENTS))
-        _check_pictures(painting=painting_small, photo=photo_small)
+        check_pictures(painting=painting_small, photo=photo_small)
         if painting_small.shape != photo_small.shape:
             given = f"{tuple(painting_small.shape)} and {tuple(photo_small.shape)}"
             raise InputError(f"a small painting and a small photo of different shapes given: {given}")
@@ -231,8 +162,8 @@ class Enlargement:
     def _prepare(self, photo: Tensor, strength: float) -> None:
         painting = self._painting
         if self.method == "guided":
-            model = _guided_model(photo, painting)
-            self._guided = torch.cat([model, painting - _apply_model(model, photo)], dim=1)
+            model = guided_model(photo, painting)
+            self._guided = torch.cat([model, painting - apply_model(model, photo)], dim=1)
         if self.method in DETAIL_GAIN:
             self._photo_luminance = _luminance(photo)
             self._limits = torch.cat([-_highest_around(-painting), _highest_around(painting)], dim=1)
@@ -253,7 +184,7 @@ class Enlargement:
         Raises:
             InputError: Another shape or dtype, or rows that the picture does not have.
         """
-        _check_rows(photo_rows, top, self.height, self.width)
+        check_rows(photo_rows, top, self.height, self.width)
         count = photo_rows.shape[2]
         if self._same_size:
             return self._painting[:, :, top : top + count].clone()
@@ -261,7 +192,7 @@ class Enlargement:
             if self.method == "guided":
                 # The coefficients linearly, as in the paper: cubic ones overshoot.
                 enlarged = self._enlarged(self._guided[:, :12], top, count, "bilinear")
-                painted = _apply_model(enlarged, photo_rows)
+                painted = apply_model(enlarged, photo_rows)
                 painted += self._enlarged(self._guided[:, 12:], top, count)
             elif self.method == "strokes":
                 painted = self._strokes(top, count)
@@ -329,21 +260,6 @@ def second_pass(
     return paint(mix(enlarged, photo, photo_share)).clamp(0, 1)
 
 
-def _check_pictures(**pictures: Tensor) -> None:
-    for name, picture in pictures.items():
-        if picture.dim() != 4 or picture.shape[:2] != (1, 3) or 0 in picture.shape:
-            raise InputError(f"a {name} of shape {tuple(picture.shape)} given; (1, 3, H, W) is accepted")
-        if picture.dtype != torch.float32:
-            raise InputError(f"a {name} of dtype {picture.dtype} given; torch.float32 in [0, 1] is accepted")
-
-
-def _check_rows(rows: Tensor, top: int, height: int, width: int) -> None:
-    _check_pictures(photo=rows)
-    bottom = top + rows.shape[2]
-    if rows.shape[3] != width or top < 0 or bottom > height:
-        raise InputError(f"rows {top} to {bottom} of {rows.shape[3]} pixels given of a picture of {width} x {height}")
-
-
 def _positions(small: int, large: int, first: int, count: int) -> Tensor:
     """Return where ``count`` of ``large`` pixels lie in a row of ``small`` ones; whole numbers are centres."""
     return (torch.arange(first, first + count, dtype=torch.float64) + 0.5) * (small / large) - 0.5
@@ -384,62 +300,9 @@ def _cubic_weights(part: Tensor) -> tuple[Tensor, ...]:
     return far(part + 1), near(part), near(1 - part), far(2 - part)
 
 
-def _reducing_weights(height: int, factor: float, first: int, last: int) -> Tensor:
-    """Return (last - first, height): the weights of all large rows in the small rows ``first`` to ``last``.
-
-    Keys 1981 with a = -0.5, stretched by the factor, as the antialiased :func:`torch.nn.functional.interpolate`.
-    """
-    centres = (torch.arange(first, last, dtype=torch.float64) + 0.5) * factor
-    x = ((torch.arange(height, dtype=torch.float64) + 0.5) - centres.view(-1, 1)).abs() / factor
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
-    return (weights / weights.sum(1, keepdim=True)).to(torch.float32)
-
-
 def _luminance(picture: Tensor) -> Tensor:
     red, green, blue = (weight * picture[:, channel] for channel, weight in enumerate(LUMINANCE))
     return (red + green + blue).unsqueeze(1)
-
-
-def _box(maps: Tensor, radius: int) -> Tensor:
-    """Return means over windows; beyond the border the maps go on with their last value."""
-    padded = F.pad(maps, (radius, radius, radius, radius), mode="replicate")
-    return F.avg_pool2d(padded, 2 * radius + 1, 1)
-
-
-def _guided_model(photo: Tensor, painting: Tensor) -> Tensor:
-    """Return a linear model of the painting on the colours of the photo around every pixel, averaged over windows.
-
-    Returns:
-        (1, 12, h, w): nine factors, those of the three photo colours for painted red first, and three offsets.
-        In the notation of He, Sun and Tang 2013, section 4: a = (covariance + epsilon)^-1 covariance with the
-        painting, b = mean painting - a mean photo.
-    """
-    radius = GUIDED_RADIUS
-    mean_photo, mean_painting = _box(photo, radius), _box(painting, radius)
-    # Differences to the mean of the picture: a variance as a difference of squares loses digits far from zero.
-    near_photo = photo - photo.mean((2, 3), keepdim=True)
-    near_painting = painting - painting.mean((2, 3), keepdim=True)
-
-    def covariance(others: Tensor) -> Tensor:  # (h, w, 3, 3): photo colours by other colours
-        products = (near_photo.unsqueeze(2) * others.unsqueeze(1)).flatten(1, 2)
-        means = (_box(near_photo, radius).unsqueeze(2) * _box(others, radius).unsqueeze(1)).flatten(1, 2)
-        return (_box(products, radius) - means)[0].permute(1, 2, 0).unflatten(2, (3, 3))
-
-    regularised = covariance(near_photo) + GUIDED_EPSILON * torch.eye(3)
-    factors = torch.linalg.solve(regularised, covariance(near_painting)).mT  # (h, w, painted colour, photo colour)
-    offsets = mean_painting[0].permute(1, 2, 0) - (factors @ mean_photo[0].permute(1, 2, 0).unsqueeze(3)).squeeze(3)
-    model = torch.cat([factors.flatten(2), offsets], dim=2)
-    return _box(model.permute(2, 0, 1).unsqueeze(0), radius)
-
-
-def _apply_model(model: Tensor, photo: Tensor) -> Tensor:
-    """Return what a linear model (1, 12, n, W) makes of the photo (1, 3, n, W)."""
-    red, green, blue = photo[0]
-    factors, offsets = model[0, :9], model[0, 9:]
-    colours = [factors[i] * red + factors[i + 1] * green + factors[i + 2] * blue for i in (0, 3, 6)]
-    return torch.stack(colours).add_(offsets).unsqueeze(0)
 
 
 def _blurred(maps: Tensor, sigma: float) -> Tensor:

@@ -47,8 +47,9 @@ def load(
         engine: What computes: ``torch``, ``onnxruntime``, ``openvino``, or ``auto`` for the fastest that is installed
             (:func:`stylize.engines.choice.make_engine`). None takes ``torch``, and for an ONNX file ``onnxruntime``.
         precision: ``float32``, ``bfloat16``, ``float16``, ``int8``, or ``auto``: bfloat16 where a CPU multiplies it
-            natively and the engine can, else float32.
-        on_fallback: Called with a line of text for each engine that ``auto`` had to pass over.
+            natively and the engine can; on a CUDA GPU float16 where it agrees with float32; else float32.
+        on_fallback: Called with a line of text for each engine or precision that ``auto`` had to pass over, and before
+            a network is quantised, which takes seconds.
 
     Raises:
         InputError: No such style, or not with that norm or preset; no such engine, or one that is not installed; a
@@ -86,7 +87,7 @@ def load_styles(
         device: Name of the device.
         engine: Name of the engine.
         precision: Name of the precision.
-        on_fallback: Called with a line of text for each engine that ``auto`` had to pass over.
+        on_fallback: See :func:`load`.
 
     Raises:
         InputError: No such engine, or one that is not installed.

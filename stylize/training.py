@@ -35,7 +35,7 @@ from stylize.images import to_image, write_image
 from stylize.initial_weights import adapting_groups, begin_adapting, resolve_collection, start_from
 from stylize.learned_styles import LearnedStyles, OneStyle, mean_validation, validate
 from stylize.losses import PerceptualLoss
-from stylize.norms import gate_means, initialise_from_data, parameter_groups
+from stylize.network_norms import gate_means, initialise_from_data, parameter_groups
 from stylize.paintings import load_painting, painting_facts
 from stylize.preparation import prepare
 from stylize.run_folder import RunFolder

@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from stylize import speed_test
+from stylize import speed_ceilings, speed_plan, speed_test
 from stylize.cli import bench as bench_command
 from stylize.cli import main
 from stylize.cli.bench import table
@@ -32,7 +32,7 @@ def small(monkeypatch, tmp_path) -> None:
     """Ceilings of next to no work, in an empty folder; the process of the tests keeps its allocator as it is."""
     monkeypatch.setattr(bench_command, "keep_freed_memory", lambda: True)
     for name, value in {"MATRIX_SIDE": 32, "PICTURE_SIDE": 6, "CHANNELS": 8}.items():
-        monkeypatch.setattr(speed_test, name, value)
+        monkeypatch.setattr(speed_ceilings, name, value)
     monkeypatch.chdir(tmp_path)
 
 
@@ -47,8 +47,8 @@ def fake(monkeypatch) -> SimpleNamespace:
 
     offered = {"torch": ["float32", "bfloat16"], "openvino": ["int8"]}
     monkeypatch.setattr(speed_test, "make_engine", make_engine)
-    monkeypatch.setattr(speed_test, "installed_engines", lambda: list(offered))
-    monkeypatch.setattr(speed_test, "precisions", lambda name, device: offered[name])
+    monkeypatch.setattr(speed_plan, "installed_engines", lambda: list(offered))
+    monkeypatch.setattr(speed_plan, "precisions", lambda name, device: offered[name])
     return fake
 
 
@@ -136,7 +136,7 @@ def test_johnson_is_measured_at_its_larger_size_only_when_asked(fake, monkeypatc
     assert measured == {("fast", 512), ("fast", 1024), ("johnson", 512)}
     assert {case.norm for case in plan.cases} == {"instance", "batch"}
     assert plan.repeats == 7
-    assert plan.seconds * len(plan.cases) * len(plan.everyone) == pytest.approx(speed_test.TOTAL_SECONDS)
+    assert plan.seconds * len(plan.cases) * len(plan.everyone) == pytest.approx(speed_plan.TOTAL_SECONDS)
     for arguments in (("--preset", "johnson"), ("--size", "1024")):
         assert "left out" not in bench(*arguments).stderr
         assert ("johnson", 1024) in {(case.preset, case.size) for case in plans[-1].cases}

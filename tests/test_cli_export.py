@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from stylize import exporting
 from stylize.cli import main
-from tests.helpers import run_stylize, tiny_collection, tiny_style_file, tiny_weights
+from tests.helpers import run_stylize, save_photo, tiny_collection, tiny_style_file, tiny_weights
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +120,24 @@ def test_bad_input(folder, arguments, message):
     assert result.exit_code == 2
     assert message in result.stderr
     assert names(folder) == ["tiny.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--tile", "8"), "an ONNX file cannot paint in strips; give the name of a style or its weights file"),
+        (("--memory", "2GB"), "--memory given with an ONNX file, which cannot be painted in strips to keep within it"),
+    ],
+)
+def test_an_exported_file_is_not_painted_in_strips(folder, options, said):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    assert invoke("tiny.safetensors", "-o", "a.onnx").exit_code == 0
+    save_photo(folder / "photo.png")
+    result = CliRunner().invoke(main, ["apply", "photo.png", "--style", "a.onnx", *options])
+    assert result.exit_code == 2
+    assert said in result.stderr and "Traceback" not in result.output
+    assert names(folder) == ["a.onnx", "photo.png", "tiny.safetensors"]
 
 
 def test_what_is_exported_already(folder):

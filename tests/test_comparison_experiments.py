@@ -148,7 +148,7 @@ def test_results_are_the_numbers_of_the_weights_file(whole):
 
 def test_gates_of_batch_instance_norm_alone(whole):
     from stylize.checkpoints import load_network
-    from stylize.norms import gate_means
+    from stylize.network_norms import gate_means
 
     study, results, _, _ = whole
     for run, result in zip(planned_runs(study), results, strict=True):

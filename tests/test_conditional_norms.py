@@ -19,7 +19,8 @@ from stylize.conditional_norms import (
 )
 from stylize.config import CONDITIONAL_NORMS
 from stylize.errors import InputError
-from stylize.norms import BatchNorm, InstanceNorm, batch_statistics
+from stylize.network_norms import batch_statistics
+from stylize.norms import BatchNorm, InstanceNorm
 from stylize.transformer import TransformerNet
 from tests.helpers import tiny_config
 

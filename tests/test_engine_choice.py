@@ -100,6 +100,59 @@ def test_auto_passes_over_an_engine_that_fails_and_says_so(monkeypatch, network)
         make_engine(network, "openvino")
 
 
+def test_auto_is_float16_on_a_gpu_where_that_agrees(monkeypatch, network):
+    # The CPU stands in for the GPU; PyTorch computes in float16 on it, too.
+    monkeypatch.setattr(choice, "HALF_DEVICES", ("cpu",))
+    said: list[str] = []
+    for name in ("torch", "auto"):
+        assert make_engine(network, name, on_fallback=said.append).precision == "float16"
+    assert make_engine(network, "torch", "float32").precision == "float32"
+    assert said == []
+    monkeypatch.setattr(choice, "AGREEMENT", 0.0)
+    engine = make_engine(network, on_fallback=said.append)
+    assert (engine.name, engine.precision) == ("torch", "float32")
+    assert len(said) == 1
+    assert said[0].startswith("float16 is passed over for float32, from which its pictures differ by 0.")
+
+
+def test_float16_that_overflows_is_passed_over(monkeypatch):
+    monkeypatch.setattr(choice, "HALF_DEVICES", ("cpu",))
+    network = trained(tiny_config("none"))
+    with torch.no_grad():
+        for parameter in network.encoder.parameters():
+            parameter.mul_(1e4)  # Features of 1e8: beyond float16.
+    assert make_engine(network).precision == "float32"
+
+
+def test_elsewhere_float16_is_not_chosen(network):
+    assert make_engine(network).precision in ("float32", "bfloat16")
+    assert make_engine(network, "torch", "auto", "meta").precision == "float32"
+
+
+def test_a_network_is_quantised_with_a_word_and_only_once(monkeypatch, network, tmp_path):
+    for package in ("onnx", "openvino", "nncf"):
+        pytest.importorskip(package, exc_type=ImportError)
+    from stylize.engines import quantisation
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    said: list[str] = []
+
+    def quantise(model: bytes, **options: object) -> quantisation.Quantised:
+        said.append("quantised")
+        raise StylizeError("enough for a test")
+
+    monkeypatch.setattr(quantisation, "quantise", quantise)
+    with pytest.raises(StylizeError, match="enough for a test"):
+        make_engine(network, "openvino", "int8", threads=1, on_fallback=said.append)
+    assert said[1:] == ["quantised"]
+    assert said[0].startswith("quantising to int8, which takes seconds; done once for each network, and kept in ")
+    assert said[0].endswith("stylize")
+    said.clear()
+    make_engine(network, "openvino", "float32", threads=1, on_fallback=said.append)
+    assert said == []
+
+
 def test_disagreement_is_a_mean_in_grey_levels():
     assert disagreement(Fixed(0.5), Fixed(0.4)) == pytest.approx(25.5, rel=1e-4)
 

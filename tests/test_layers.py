@@ -25,7 +25,18 @@ TILE_MODULES = (
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config"),
-    ("images", *IMAGE_MODULES, "controls", "devices", "norms", "resources", "provenance"),
+    (
+        "images",
+        *IMAGE_MODULES,
+        "controls",
+        "devices",
+        "norms",
+        "network_norms",
+        "resources",
+        "provenance",
+        "reduction",
+        "guided_filter",
+    ),
     ("transformer", "conditional_norms", "applied_norms", "vgg", "losses", "data", "preparation"),
     (
         "checkpoints",
@@ -63,6 +74,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "palette",
         "default_styles",
         "style_choice",
+        "speed_turns",
+        "speed_ceilings",
+        "speed_plan",
         "speed_test",
         "exporting",
         "large_pictures",
@@ -75,6 +89,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 BESIDE = {
     ("config", "errors"),
+    ("network_norms", "norms"),
     ("losses", "vgg"),
     ("transformer", "conditional_norms"),
     ("style_collections", "checkpoints"),
@@ -91,6 +106,10 @@ BESIDE = {
     ("training_results", "learned_styles"),
     ("stylizer", "style_choice"),
     ("exporting", "style_choice"),
+    ("speed_ceilings", "speed_turns"),
+    ("speed_test", "speed_turns"),
+    ("speed_test", "speed_ceilings"),
+    ("speed_test", "speed_plan"),
     ("speed_test", "style_choice"),
     ("large_pictures", "stylizer"),
     ("style_sheet", "panels"),

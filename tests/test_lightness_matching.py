@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stylize.colour_preservation import GAIN_LIMIT, LightnessMatch, lightness_statistics, preserve_colour
 from stylize.lightness_matching import COPY_EDGE, copy_from_rows, copy_size, lightness_match, lightness_matches
-from stylize.stroke_size import reduce
+from stylize.reduction import reduce
 
 
 def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:

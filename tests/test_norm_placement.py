@@ -16,7 +16,8 @@ from stylize import zoo
 from stylize.checkpoints import load_network, read_weights_file, save_network
 from stylize.config import NORM_NAMES, PLACEMENTS, PRESETS, TransformerConfig, preset
 from stylize.errors import InputError, WeightsError
-from stylize.norms import NORMS, FollowsConvolution, InstanceNorm, initialise_from_data, make_norm
+from stylize.network_norms import initialise_from_data
+from stylize.norms import NORMS, FollowsConvolution, InstanceNorm, make_norm
 from stylize.resources import weights_directory
 from stylize.stylizer import load
 from stylize.transformer import TransformerNet, norm_parts, norm_plan

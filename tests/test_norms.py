@@ -15,9 +15,9 @@ from torch.nn.utils import parametrizations
 
 from stylize.config import NORM_NAMES
 from stylize.errors import InputError
+from stylize.network_norms import GATE_RATE_FACTOR, batch_statistics, gate_means, initialise_from_data, parameter_groups
 from stylize.norms import (
     DIFFERS_BETWEEN_MODES,
-    GATE_RATE_FACTOR,
     NORMS,
     BatchInstanceNorm,
     BatchNorm,
@@ -27,12 +27,8 @@ from stylize.norms import (
     InstanceNorm,
     LayerNorm,
     WeightNorm,
-    batch_statistics,
     differs_between_modes,
-    gate_means,
-    initialise_from_data,
     make_norm,
-    parameter_groups,
 )
 from stylize.transformer import Conv, TransformerNet, UpsampleConv
 from tests.helpers import tiny_config

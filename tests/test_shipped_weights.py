@@ -9,7 +9,7 @@ import torch
 from stylize.config import PHOTO_STYLE
 from stylize.evaluation import contrast_change, style_distance
 from stylize.images import read_image, resize_short_side, to_tensor, write_image
-from stylize.norms import batch_statistics
+from stylize.network_norms import batch_statistics
 from stylize.style_collections import load_collection
 from stylize.style_vectors import all_style_vectors, stacked_names
 from stylize.stylizer import load

@@ -1,207 +1,26 @@
-"""The speed test: planted times give exact numbers, everyone has the same turns, no failure stops the rest."""
+"""The speed test: planted times give exact numbers, and no failure stops the rest."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from stylize import speed_test, zoo
+from stylize import speed_ceilings, speed_test, zoo
 from stylize.config import PRESETS
 from stylize.errors import InputError, StylizeError, WeightsError
 from stylize.program import lower
-from stylize.speed_test import (
-    NOT_MEASURED,
-    PLAIN,
-    Case,
-    Contestant,
-    Probe,
-    Row,
-    SpeedPlan,
-    SpeedTest,
-    Turn,
-    available_contestants,
-    ceiling_probes,
-    default_seconds,
-    photo,
-    plan_cases,
-    reason_of,
-    shipped_or_random,
-    take_turns,
-)
+from stylize.speed_ceilings import Probe
+from stylize.speed_plan import PLAIN, Case, Contestant, SpeedPlan, available_contestants, plan_cases
+from stylize.speed_test import NOT_MEASURED, Row, SpeedTest, photo, shipped_or_random
 from stylize.transformer import TransformerNet
 from tests.helpers import tiny_collection, tiny_config
+from tests.test_speed_turns import Clock, planted
 
 FLOAT, BRAIN, INT8 = Contestant("torch", "float32"), Contestant("torch", "bfloat16"), Contestant("openvino", "int8")
-
-
-class Clock:
-    """A clock that stands still unless it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def planted(clock: Clock, seconds: Sequence[float]) -> Callable[[], None]:
-    """Return what takes so long when it is called for the first, second, ... time."""
-    waiting = iter(seconds)
-
-    def run() -> None:
-        clock.now += next(waiting)
-
-    return run
-
-
-def turns_of(clock: Clock, *times: Sequence[float]) -> list[Turn]:
-    return [Turn(planted(clock, each)) for each in times]
-
-
-# Taking turns.
-
-
-def test_the_first_round_does_not_count_and_each_round_begins_with_another():
-    clock, order = Clock(), []
-    turns = [Turn(lambda name=name: order.append(name)) for name in "abc"]
-    take_turns(turns, repeats=3, clock=clock)
-    assert "".join(order) == "abc" + "bca" + "cab" + "abc"
-    assert [len(turn.seconds) for turn in turns] == [3, 3, 3]
-    turns = turns_of(clock, (100, 1, 2), (200, 3, 4))
-    take_turns(turns, repeats=2, clock=clock)
-    assert [turn.seconds for turn in turns] == [[1, 2], [3, 4]]
-
-
-def test_what_used_its_time_leaves_and_the_rest_goes_on():
-    clock, rounds = Clock(), []
-    slow, quick = turns_of(clock, (5, 2, 2, 2, 2), (5, 1, 1, 1, 1))
-    take_turns([slow, quick], 4, seconds=3, clock=clock, on_round=rounds.append)
-    assert (slow.seconds, slow.capped) == ([2, 2], True)
-    assert (quick.seconds, quick.capped) == ([1, 1, 1], True)
-    assert rounds == [0, 1, 2, 3]
-
-
-def test_even_the_slowest_has_one_round_that_counts():
-    clock = Clock()
-    (turn,) = turns_of(clock, (100, 100))
-    take_turns([turn], 7, seconds=0.5, clock=clock)
-    assert (turn.seconds, turn.capped) == ([100], True)
-
-
-def test_who_was_not_cut_short_is_not_called_so():
-    clock = Clock()
-    (turn,) = turns_of(clock, (0, 1, 1, 1))
-    take_turns([turn], 3, seconds=3, clock=clock)
-    assert (turn.seconds, turn.capped) == ([1, 1, 1], False)
-
-
-@pytest.mark.parametrize("error", [StylizeError("no"), RuntimeError("no"), MemoryError("no"), ImportError("no")])
-def test_what_fails_leaves_with_its_reason(error):
-    clock = Clock()
-    times = iter((0, 1))
-
-    def fail() -> None:
-        for seconds in times:
-            clock.now += seconds
-            return
-        raise error
-
-    failing, sound = Turn(fail), *turns_of(clock, (1,) * 5)
-    take_turns([failing, sound], 4, clock=clock)
-    assert (failing.seconds, failing.error) == ([1], "no")
-    assert (len(sound.seconds), sound.error) == (4, None)
-
-
-def test_a_defect_of_the_program_is_not_hidden():
-    def fail() -> None:
-        raise AttributeError("a defect")
-
-    with pytest.raises(AttributeError):
-        take_turns([Turn(fail)], 1)
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    st.lists(st.lists(st.integers(1, 9), min_size=6, max_size=6), min_size=1, max_size=4),
-    st.integers(1, 5),
-    st.none() | st.integers(1, 20),
-)
-def test_everyone_has_the_rounds_that_the_time_allows(times, repeats, limit):
-    clock = Clock()
-    turns = turns_of(clock, *times)
-    take_turns(turns, repeats, limit, clock)
-    for turn, planted_times in zip(turns, times, strict=True):
-        counted = planted_times[1 : repeats + 1]
-        assert turn.seconds == counted[: len(turn.seconds)]
-        if len(turn.seconds) < len(counted):
-            assert limit is not None and turn.capped and sum(turn.seconds) >= limit
-        assert limit is None or sum(turn.seconds[:-1]) < limit
-        assert turn.capped == (len(turn.seconds) < len(counted))
-
-
-def test_reasons_are_one_line():
-    assert reason_of(RuntimeError("one\n  two ")) == "one two"
-    assert reason_of(MemoryError()) == "MemoryError"
-    assert len(reason_of(RuntimeError("long " * 100))) == 300
-
-
-# Ceilings.
-
-
-@pytest.fixture
-def small(monkeypatch) -> None:
-    """Ceilings of next to no work."""
-    for name, value in {"MATRIX_SIDE": 32, "PICTURE_SIDE": 6, "CHANNELS": 8}.items():
-        monkeypatch.setattr(speed_test, name, value)
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_probes_do_as_many_operations_as_they_say(small, monkeypatch, precision):
-    probes = list(ceiling_probes(precision, torch.device("cpu")))
-    assert [probe.name for probe in probes] == [
-        "matrix multiplication 32 x 32",
-        "3x3 convolution of 8 channels, contiguous",
-        "3x3 convolution of 8 channels, channels-last",
-    ]
-    done = []
-
-    def multiply(left: torch.Tensor, right: torch.Tensor, mm: Any = torch.mm) -> torch.Tensor:
-        result = mm(left, right)
-        done.append((result.dtype, result.numel() * left.shape[1], left.is_contiguous()))
-        return result
-
-    def convolve(x: torch.Tensor, weight: torch.Tensor, padding: int, conv2d: Any = F.conv2d) -> torch.Tensor:
-        result = conv2d(x, weight, padding=padding)
-        done.append((result.dtype, result.numel() * weight[0].numel(), x.is_contiguous()))
-        return result
-
-    monkeypatch.setattr(torch, "mm", multiply)
-    monkeypatch.setattr(F, "conv2d", convolve)
-    for probe in probes:
-        probe.run()
-        assert probe.precision == precision
-    assert [2 * multiplications for _, multiplications, _ in done] == [probe.operations for probe in probes]
-    assert {str(dtype) for dtype, _, _ in done} == {f"torch.{precision}"}
-    assert [contiguous for _, _, contiguous in done] == [True, True, False]
-
-
-def test_eight_bits_are_probed_where_torch_can(small, monkeypatch):
-    device = torch.device("cpu")
-    assert [probe.operations for probe in ceiling_probes("int8", device)] == [2 * 32**3]
-    monkeypatch.delattr(torch, "_int_mm")
-    assert list(ceiling_probes("int8", device)) == []
-
-
-@pytest.mark.parametrize("precision", ["float3", "nn", "auto"])
-def test_unknown_precisions_have_no_probes(precision):
-    assert list(ceiling_probes(precision, torch.device("cpu"))) == []
 
 
 # A whole test, with fake engines.
@@ -254,7 +73,7 @@ class World:
         networks = {norm: Plain(tiny_config(norm)).eval() for norm in ("instance", "batch")}
         monkeypatch.setattr(speed_test, "shipped_or_random", lambda name, norm: (networks[norm], "random"))
         monkeypatch.setattr(speed_test, "make_engine", make_engine)
-        monkeypatch.setattr(speed_test, "ceiling_probes", ceilings)
+        monkeypatch.setattr(speed_ceilings, "ceiling_probes", ceilings)
         self.multiplications = lower(networks["instance"]).multiplications_per_pixel
 
     def paint(self, contestant: Contestant, images: torch.Tensor) -> torch.Tensor:
@@ -449,33 +268,11 @@ def test_a_device_that_does_not_know_a_precision_stops_nothing(world, monkeypatc
     def fail(precision: str, device: torch.device) -> Iterator[Probe]:
         raise RuntimeError("unsupported")
 
-    monkeypatch.setattr(speed_test, "ceiling_probes", fail)
+    monkeypatch.setattr(speed_ceilings, "ceiling_probes", fail)
     world.times = {PLAIN: [1] * 4}
     test = world.test()
     test.run()
     assert test.rows()[0].error is None
-
-
-# Plans.
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"cases": ()}, "no network and size given"),
-        ({"cases": (Case("fast", "instance", 0),)}, "size is 0"),
-        ({"cases": (Case("fats", "instance", 8),)}, "did you mean 'fast'"),
-        ({"cases": (Case("fast", "instanse", 8),)}, "did you mean 'instance'"),
-        ({"repeats": 0}, "0 rounds given"),
-        ({"seconds": 0.0}, "0 seconds"),
-        ({"seconds": float("nan")}, "nan seconds"),
-        ({"threads": 0}, "0 threads given"),
-    ],
-)
-def test_plans_that_cannot_be(changes, said):
-    settings = {"cases": (Case("fast", "instance", 8),), "contestants": (FLOAT,)} | changes
-    with pytest.raises(InputError, match=said):
-        SpeedPlan(**settings)
 
 
 def test_other_threads_than_torch_has_are_refused():
@@ -485,59 +282,14 @@ def test_other_threads_than_torch_has_are_refused():
         SpeedTest(plan)
 
 
-def test_cases_are_each_there_once():
-    assert plan_cases(["fast"], ["instance", "instance@everywhere"], [8, 8]) == (Case("fast", "instance", 8),)
-    assert len(plan_cases(["fast", "johnson"], ["instance", "batch"], [8, 16])) == 8
-    with pytest.raises(InputError, match="unknown preset 'x'"):
-        plan_cases(["x"], ["instance"], [8])
-
-
-def test_the_plain_run_is_there_once():
-    plan = SpeedPlan((Case("fast", "instance", 8),), (PLAIN, FLOAT))
-    assert plan.everyone == (PLAIN, FLOAT)
+# What is painted, with what.
 
 
 @pytest.fixture
-def installed(monkeypatch) -> None:
-    offered = {"torch": ["float32", "bfloat16"], "openvino": ["float32", "int8"]}
-    monkeypatch.setattr(speed_test, "installed_engines", lambda: list(offered))
-    monkeypatch.setattr(speed_test, "precisions", lambda name, device: offered[name])
-
-
-def test_contestants_are_all_that_is_installed_or_what_is_wanted(installed):
-    def names(**chosen: Sequence[str]) -> list[str]:
-        return [str(one) for one in available_contestants(**chosen)]
-
-    assert names() == ["torch float32", "torch bfloat16", "openvino float32", "openvino int8"]
-    assert names(engines=["openvino"]) == ["openvino float32", "openvino int8"]
-    assert names(wanted=["bfloat16", "int8"]) == ["torch bfloat16", "openvino int8"]
-
-
-def test_on_a_gpu_the_others_are_not_asked_unless_named(installed, monkeypatch):
-    monkeypatch.setattr(speed_test, "choose_device", lambda name: torch.device(name))
-    assert {one.engine for one in available_contestants("cuda")} == {"torch"}
-    assert {one.engine for one in available_contestants("cuda", ["openvino"])} == {"openvino"}
-
-
-@pytest.mark.parametrize(
-    ("chosen", "said"),
-    [
-        ({"engines": ["openvinno"]}, "did you mean 'openvino'"),
-        ({"engines": ["onnxruntime"]}, r"pip install 'stylize\[onnx\]', or choose another: torch, openvino"),
-        ({"engines": ["torch"], "wanted": ["int8"]}, "unknown precision of torch on cpu 'int8'.*float32, bfloat16"),
-    ],
-)
-def test_contestants_that_are_not_there(installed, chosen, said):
-    with pytest.raises(InputError, match=said):
-        available_contestants(**chosen)
-
-
-def test_the_time_is_shared_out():
-    cases = plan_cases(["fast"], ["instance", "batch"], [8, 16])
-    assert default_seconds(cases, (FLOAT, BRAIN)) * 4 * 3 == pytest.approx(speed_test.TOTAL_SECONDS)
-
-
-# What is painted, with what.
+def small(monkeypatch) -> None:
+    """Ceilings of next to no work."""
+    for name, value in {"MATRIX_SIDE": 32, "PICTURE_SIDE": 6, "CHANNELS": 8}.items():
+        monkeypatch.setattr(speed_ceilings, name, value)
 
 
 def test_the_photo_is_a_square_of_the_size():

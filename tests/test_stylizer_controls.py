@@ -16,7 +16,7 @@ from stylize.controls import Controls
 from stylize.errors import InputError, WeightsError
 from stylize.images import to_image, to_tensor
 from stylize.large_pictures import paint_large
-from stylize.stroke_size import reduce
+from stylize.reduction import reduce
 from stylize.style_choice import choose_style
 from stylize.stylizer import Stylizer, load, load_styles
 from tests.helpers import save_photo, synthetic_image, tiny_collection, tiny_style_file, tiny_weights

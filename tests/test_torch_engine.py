@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylize.engines import torch_engine
-from stylize.engines.torch_engine import TorchEngine, statistics
+from stylize.engines import channel_statistics
+from stylize.engines.channel_statistics import statistics
+from stylize.engines.torch_engine import TorchEngine
 from stylize.norms import NORMS
 from stylize.program import lower
 from stylize.transformer import TransformerNet
@@ -97,7 +98,7 @@ def test_pictures_of_a_batch_do_not_influence_each_other():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_statistics_of_many_positions(monkeypatch, dtype):
-    monkeypatch.setattr(torch_engine, "POSITIONS_PER_SUM", 100)
+    monkeypatch.setattr(channel_statistics, "POSITIONS_PER_SUM", 100)
     features = (torch.randn(1, 5, 37, 11, generator=torch.Generator().manual_seed(0)) * 0.1 + 7).to(dtype)
     mean, variance = statistics(features.contiguous(memory_format=torch.channels_last))
     wide = features.double()

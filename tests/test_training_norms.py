@@ -12,7 +12,8 @@ from stylize.checkpoints import load_network, read_training_state, read_weights_
 from stylize.config import NORM_NAMES, PREPARATIONS
 from stylize.errors import InputError, TrainingInterrupted, WeightsError
 from stylize.losses import PerceptualLoss
-from stylize.norms import GATE_RATE_FACTOR, BatchInstanceNorm, gate_means
+from stylize.network_norms import GATE_RATE_FACTOR, gate_means
+from stylize.norms import BatchInstanceNorm
 from stylize.preparation import standardise
 from stylize.run_folder import run_folder
 from stylize.training import learning_rate, train

@@ -35,6 +35,11 @@ def wants_strips(request: Request, stylizers: Sequence[Stylizer], task: Task, si
     if isinstance(strips.tile, int):
         return True
     if any(stylizer.network is None for stylizer in stylizers):
+        if strips.memory is not None:
+            raise InputError(
+                "--memory given with an ONNX file, which cannot be painted in strips to keep within it; leave "
+                "it out, or give the name of a style or its weights file"
+            )
         return False
     from stylize.large_pictures import default_memory, needed_bytes
 

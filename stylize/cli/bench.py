@@ -17,7 +17,8 @@ from stylize.config import ENGINE_NAMES, PRECISION_NAMES, PRESETS
 from stylize.errors import InputError, OutputError, unknown_name
 
 if TYPE_CHECKING:
-    from stylize.speed_test import Progress, SpeedPlan
+    from stylize.speed_plan import SpeedPlan
+    from stylize.speed_test import Progress
 
 SIZES = (512, 1024)
 NORMS = ("instance", "batch")
@@ -145,7 +146,7 @@ def _set_threads(threads: int | None) -> None:
 
 
 def _plan(given: dict[str, Any]) -> SpeedPlan:
-    from stylize.speed_test import REPEATS, SpeedPlan, available_contestants, default_seconds, plan_cases
+    from stylize.speed_plan import REPEATS, SpeedPlan, available_contestants, default_seconds, plan_cases
 
     cases = plan_cases(given["presets"] or tuple(PRESETS), given["norms"] or NORMS, given["sizes"] or SIZES)
     if not given["presets"] and not given["sizes"]:

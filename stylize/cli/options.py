@@ -125,7 +125,8 @@ precision_option = click.option(
     type=click.Choice(["auto", *PRECISION_NAMES]),
     default="auto",
     show_default=True,
-    help="What it computes in; auto is bfloat16 on a CPU that multiplies it natively, else float32.",
+    help="What it computes in; auto is bfloat16 on a CPU that multiplies it natively, float16 on a CUDA GPU where that "
+    "agrees, else float32.",
 )
 
 collection_option = click.option(

@@ -17,7 +17,7 @@ from stylize.comparison.photo_changes import VISIBLE, brighten, brightness, dark
 from stylize.comparison.subject import Subject, mean_change
 from stylize.comparison.wording import capital, levels_of, listed
 from stylize.errors import InputError
-from stylize.norms import batch_statistics
+from stylize.network_norms import batch_statistics
 
 MATES = 3
 """Photos beside the one that is looked at: with it, a batch of four, as in training."""

@@ -16,7 +16,8 @@ from torch import Tensor
 from stylize.comparison.photo_changes import VISIBLE
 from stylize.comparison.subject import CHUNK, Ruler, Subject, mean_change
 from stylize.comparison.wording import capital, in_words, listed
-from stylize.norms import BatchNorm, batch_statistics
+from stylize.network_norms import batch_statistics
+from stylize.norms import BatchNorm
 from stylize.transformer import TransformerNet
 
 SAME = 1.02

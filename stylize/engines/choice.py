@@ -54,6 +54,9 @@ AGREEMENT = 2.0
 """An engine is taken by ``auto`` when its picture of a test pattern differs from float32 by no more grey levels on
 average. It is the limit within which nobody sees a difference between two repaintings."""
 
+HALF_DEVICES = ("cuda",)
+"""Kinds of devices on which ``auto`` means float16 where that agrees with float32: within :data:`AGREEMENT`, too."""
+
 PREFERENCE = ("openvino", "torch", "onnxruntime")
 """Engines from the fastest, as ``benchmarks/results/peer.md`` measured them."""
 
@@ -73,25 +76,28 @@ def make_engine(
         name: An engine, or ``auto``: the first of :data:`PREFERENCE` that is installed, starts on this machine and
             agrees with float32 within :data:`AGREEMENT`. On a GPU that is always ``torch``.
         precision: A name from :func:`precisions`, or ``auto``: bfloat16 where a CPU multiplies it natively and the
-            engine can, else float32.
+            engine can; on a CUDA GPU float16 where it agrees with float32 within :data:`AGREEMENT`; else float32.
         device: Where to compute.
         threads: Threads of an engine other than ``torch``; None leaves it to the engine. Torch has its own setting,
             of the whole process.
-        on_fallback: Called with a line of text for each engine that ``auto`` had to pass over.
+        on_fallback: Called with a line of text for each engine, or precision, that ``auto`` had to pass over, and
+            before a network is quantised, which takes seconds.
 
     Raises:
         InputError: No such engine or precision, or its packages are not installed.
         DeviceError: The engine cannot compute on that device, or does not start on this machine.
     """
     device = torch.device(device)
+    if name in ("auto", "torch") and precision == "auto" and device.type in HALF_DEVICES:
+        return _half_or_float32(network, device, on_fallback)
     if name != "auto":
-        return _make(network, name, precision, device, threads)
+        return _make(network, name, precision, device, threads, on_fallback)
     reference = _make(network, "torch", "float32", device, threads)
     for candidate in PREFERENCE if device.type == "cpu" else ("torch",):
         if _missing(candidate) or precision not in ("auto", *precisions(candidate, device)):
             continue
         try:
-            engine = _make(network, candidate, precision, device, threads)
+            engine = _make(network, candidate, precision, device, threads, on_fallback)
             difference = disagreement(engine, reference)
         except StylizeError as error:
             reason = str(error)
@@ -104,6 +110,21 @@ def make_engine(
     return _make(network, "torch", "auto" if precision == "int8" else precision, device, threads)
 
 
+def _half_or_float32(
+    network: TransformerNet, device: torch.device, on_fallback: Callable[[str], None] | None
+) -> Engine:
+    """Return the engine of PyTorch in float16 where that agrees with float32, else in float32."""
+    half, reference = (_make(network, "torch", precision, device) for precision in ("float16", "float32"))
+    difference = disagreement(half, reference)
+    if difference <= AGREEMENT:  # False for NaN, too.
+        return half
+    if on_fallback is not None:
+        on_fallback(
+            f"float16 is passed over for float32, from which its pictures differ by {difference:.1f} grey levels"
+        )
+    return reference
+
+
 def disagreement(engine: Engine, reference: Engine) -> float:
     """Return the mean absolute difference of two engines' pictures of a test pattern, in grey levels of 255."""
     rows, columns = torch.arange(72.0)[:, None], torch.arange(88.0)[None, :]
@@ -112,7 +133,14 @@ def disagreement(engine: Engine, reference: Engine) -> float:
     return 255 * float((engine.paint(pattern) - reference.paint(pattern)).abs().mean())
 
 
-def _make(network: TransformerNet, name: str, precision: str, device: torch.device, threads: int | None) -> Engine:
+def _make(
+    network: TransformerNet,
+    name: str,
+    precision: str,
+    device: torch.device,
+    threads: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Engine:
     """Return the engine called ``name``, in a precision that may be ``auto``."""
     known = precisions(name, device)
     if missing := _missing(name):
@@ -139,4 +167,4 @@ def _make(network: TransformerNet, name: str, precision: str, device: torch.devi
         return OnnxRuntimeEngine(onnx_model(program).SerializeToString(), threads)
     from stylize.engines.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(program, precision, threads)
+    return OpenVinoEngine(program, precision, threads, on_wait=say)

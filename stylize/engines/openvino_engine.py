@@ -12,7 +12,7 @@ import importlib.util
 import io
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -49,6 +49,7 @@ class OpenVinoEngine:
         threads: Threads of one picture; None means as many as torch uses.
         cache: Folder for compiled models; None takes that of the user
             (:func:`stylize.engines.compiled_models.user_cache`). One that cannot be written is no error.
+        on_wait: Called with a line of text before a network is quantised.
 
     Attributes:
         name: ``openvino``.
@@ -67,7 +68,12 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(
-        self, program: Program, precision: str = "auto", threads: int | None = None, cache: Path | None = None
+        self,
+        program: Program,
+        precision: str = "auto",
+        threads: int | None = None,
+        cache: Path | None = None,
+        on_wait: Callable[[str], None] | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(unknown_name("precision of the engine openvino", precision, PRECISIONS))
@@ -91,6 +97,8 @@ class OpenVinoEngine:
         model = self._kept(core, folder, key)
         if model is None:
             self.from_cache = False
+            if self.precision == "int8" and on_wait is not None:
+                on_wait(f"quantising to int8, which takes seconds; done once for each network, and kept in {folder}")
             model = self._compile(program, core)
             facts = {"precision": self.precision, "difference": self.difference}
             compiled_models.write(folder, key, facts, model.export_model().getvalue())

@@ -14,6 +14,9 @@ The result is that of the network but for rounding. bfloat16 has three digits, s
 without their mean, and normalised features without theirs, even where that is one walk more. Otherwise the little that
 a photo of low contrast has would be rounded away before it is divided by its deviation. The photos of a batch are
 painted one after the other, since each has statistics of its own.
+
+On a CUDA GPU sizes that come again are painted with a recording of these steps (:mod:`stylize.engines.cuda_graphs`). So
+nothing here may wait for the GPU, or copy values to it, between a photo and its painting.
 """
 
 from __future__ import annotations
@@ -24,14 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylize.engines.channel_statistics import statistics
+from stylize.engines.cuda_graphs import GraphCache
 from stylize.program import Layer, Program
 from stylize.transformer import OUTPUT_SCALE, mirrored_indices, padded_size
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """What the engine computes in, by the name of its precision."""
-
-POSITIONS_PER_SUM = 65536
-"""Positions summed in float32 at once: sums of more lose digits, as each channel is summed one value after another."""
 
 BLOCK = 2
 """Side of the pixel blocks that a last convolution at full resolution computes at once. Three output channels leave
@@ -56,19 +58,28 @@ class TorchEngine:
         program: The program.
         precision: A key of :data:`DTYPES`.
         device: Where it computes.
+        graphs: Whether sizes that come again are recorded, on a CUDA GPU; of no effect elsewhere.
 
     Attributes:
         name: ``torch``.
         precision: A key of :data:`DTYPES`.
         device: Where pictures are expected and returned.
+        graphs: The recordings; None where there are none.
     """
 
     name = "torch"
 
-    def __init__(self, program: Program, precision: str = "float32", device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        program: Program,
+        precision: str = "float32",
+        device: torch.device | str = "cpu",
+        graphs: bool = True,
+    ) -> None:
         self.program = program
         self.precision = precision
         self.device = torch.device(device)
+        self.graphs = GraphCache(self.device) if graphs and self.device.type == "cuda" else None
         dtype = DTYPES[precision]
         self._encoder = [_Step(layer, dtype, self.device) for layer in program.encoder]
         self._blocks = [tuple(_Step(layer, dtype, self.device) for layer in block) for block in program.blocks]
@@ -86,16 +97,20 @@ class TorchEngine:
         Args:
             images: (B, 3, H, W) float32, RGB in [0, 1].
             statistics_filter: What the norms take in place of the means and variances of a photo, such as an average
-                over the frames of a video. It sees one photo of the batch after the other.
+                over the frames of a video. It sees one photo of the batch after the other. Such photos are not painted
+                with a recording, which would repeat what the filter gave once.
         """
         # Made outside inference mode, so that the caller gets an ordinary tensor that autograd accepts.
         painted = torch.empty(images.shape, dtype=torch.float32, device=images.device)
         with torch.no_grad():
             for photo, place in zip(images.split(1), painted.split(1), strict=True):
-                self._paint_one(photo, place, statistics_filter)
+                if self.graphs is not None and statistics_filter is None:
+                    self.graphs.paint(self._paint_one, photo, place)
+                else:
+                    self._paint_one(photo, place, statistics_filter)
         return painted
 
-    def _paint_one(self, photo: Tensor, painted: Tensor, replace: StatisticsFilter | None) -> None:
+    def _paint_one(self, photo: Tensor, painted: Tensor, replace: StatisticsFilter | None = None) -> None:
         """Paint a photo (1, 3, H, W) into ``painted``, of the same shape."""
         features = self._enter(photo, self._encoder[0])
         after_trunk = self._decoder[0]
@@ -125,7 +140,7 @@ class TorchEngine:
         photo = photo - centre
         blocks = photo.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 1, 3, 5, 2, 4)
         features.inside.unflatten(1, (3, side, side)).copy_(blocks)
-        features.offset = centre[0, :, 0, 0].repeat_interleave(side**2)
+        features.offset = centre[0, :, 0].expand(-1, side**2).flatten()
         features.pad()
         return features
 
@@ -231,11 +246,12 @@ class _Step:
         self.sums = self.weight32.sum((2, 3))
         self.weight = self.weight32.to(dtype).contiguous(memory_format=torch.channels_last)
         self.bias = self.bias32.to(dtype)
-        self.norm = None if layer.norm is None else layer.norm.to(device)
+        norm = layer.norm
+        self.norm = None if norm is None else norm.to(device)
         # Where no scale can be negative, one comparison does for the ReLU.
-        self.rising = self.norm is not None and bool(((self.norm.fixed >= 0) & (self.norm.scale >= 0)).all())
+        self.rising = norm is not None and bool(((norm.fixed >= 0) & (norm.scale >= 0)).all())
         # Where the norm takes every constant away again, none is added: the result has one digit more.
-        self.unbiased = self.norm is not None and self.norm.ignores_constants
+        self.unbiased = norm is not None and norm.ignores_constants
 
     def convolve(self, features: _Features) -> Tensor:
         """Return the output of the convolution; the pixels of a block, or of an upsampled position, are channels."""
@@ -322,48 +338,12 @@ class _Step:
             scale = torch.where(dead, zero, scale)
             shift = torch.where(dead, shift.clamp_min(0), shift)
             low, high = (limit.to(raw.dtype)[:, None, None] for limit in (low, high))
-            if self.rising and not bool(dead.any()):
+            # One comparison does where all scales are above 0. A GPU is not asked: the answer would have to be awaited.
+            if self.rising and raw.device.type != "cuda" and not bool(dead.any()):
                 torch.maximum(inside, low, out=inside)
             else:
                 torch.clamp(inside, low, high, out=inside)
         result.scale, result.offset = scale, shift
-
-
-def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (1, C), float32, of the channels of features (1, C, H, W) in channels-last format.
-
-    In pieces of :data:`POSITIONS_PER_SUM` positions, which are put together in float64.
-
-    Reference: Chan, Golub, LeVeque 1979, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances",
-    equation 2.1.
-    """
-    _, channels, height, width = features.shape
-    if features.device.type not in ("cpu", "cuda"):
-        wide = features.float()
-        mean = wide.mean((2, 3), keepdim=True)
-        return mean[..., 0, 0], (wide - mean).square().mean((2, 3))
-    pieces = features.split(max(1, POSITIONS_PER_SUM // width), dim=2)
-    means, variances = zip(*(_statistics_of_piece(piece) for piece in pieces), strict=True)
-    if len(pieces) == 1:
-        return means[0][None], variances[0][None]
-    means, variances = torch.stack(means).double(), torch.stack(variances).double()
-    rows = torch.tensor([piece.shape[2] for piece in pieces], dtype=torch.float64, device=features.device)
-    share = (rows / height)[:, None]
-    mean = (share * means).sum(0, keepdim=True)
-    variance = (share * (variances + (means - mean).square())).sum(0, keepdim=True)
-    return mean.float(), variance.float()
-
-
-def _statistics_of_piece(piece: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (C,) in float32.
-
-    ``torch.batch_norm_update_stats`` is a kernel for channels-last features that torch runs inside its batch norm. It
-    centres the values before it squares them. It answers in the dtype of the running averages it is given: those are
-    there for their float32 alone.
-    """
-    channels = piece.shape[1]
-    running = torch.zeros(2, channels, device=piece.device)
-    return torch.batch_norm_update_stats(piece, running[0], running[1], 1.0)
 
 
 def _phases() -> tuple[tuple[int, int, int], ...]:

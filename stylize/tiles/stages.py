@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylize.engines.torch_engine import statistics
+from stylize.engines.channel_statistics import statistics
 from stylize.program import Layer
 from stylize.tiles.encoding import FLOAT32_BYTES
 from stylize.tiles.features import Finish, Format, Keeping, kept_copy

@@ -23,7 +23,7 @@ from stylize.errors import InputError
 from stylize.evaluation import change_contrast, painting_size
 from stylize.images import to_image, to_tensor
 from stylize.losses import PerceptualLoss, gram_matrix, style_distance
-from stylize.norms import batch_statistics
+from stylize.network_norms import batch_statistics
 from stylize.paintings import load_painting
 from stylize.stylizer import Stylizer
 from stylize.vgg import load_loss_network

@@ -11,19 +11,14 @@ A run of ``painting.safetensors`` keeps beside it, in ``painting.run/``:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from stylize.checkpoints import read_training_state
 from stylize.config import TrainConfig
-from stylize.errors import InputError, OutputError, RunInUse, WeightsError
+from stylize.errors import InputError, OutputError, WeightsError
+from stylize.owned_folder import LOCK, OwnedFolder
 from stylize.run_log import RunLog
-
-LOCK = ".lock"
 
 COLLECTION = "collection"
 """Name of a collection that was given none."""
@@ -88,7 +83,7 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     return values | values.pop("loss")
 
 
-class RunFolder:
+class RunFolder(OwnedFolder):
     """The files of one run.
 
     Args:
@@ -108,7 +103,7 @@ class RunFolder:
         self.resume = resume
         self.overwrite = overwrite
         self.output = output_path(config)
-        self.path = run_folder(self.output)
+        super().__init__(run_folder(self.output), f"training {self.output}")
         self.checkpoint = self.path / "checkpoint.safetensors"
         self.log = RunLog(self.path / "log.jsonl")
 
@@ -140,34 +135,6 @@ class RunFolder:
         if self.output.exists():
             raise OutputError(f"{self.output} exists already; pass --overwrite or another -o")
 
-    @contextmanager
-    def owned(self) -> Iterator[None]:
-        """Own the folder while the block runs; it is made, and removed again if nothing came into it.
-
-        Raises:
-            RunInUse: Another process trains this run.
-            OutputError: The folder cannot be made.
-        """
-        fresh = not self.path.exists()
-        with self.writing():
-            self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / LOCK)
-        with self.writing():
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:  # an OSError itself, which must not be taken for one of the file system
-                raise RunInUse(
-                    f"another process is training {self.output}; wait for it, stop it, or give another -o"
-                ) from None
-        try:
-            self.check()  # Another process may have begun or finished the run since it was first checked.
-            yield
-        finally:
-            # While the lock is held: once it is free, another process may begin the run.
-            if fresh and {path.name for path in self.path.glob("*")} <= {LOCK}:
-                shutil.rmtree(self.path, ignore_errors=True)
-            lock.release()
-
     def clear(self) -> None:
         """Remove what another run left in the folder."""
         for path in self.path.glob("*"):
@@ -183,11 +150,3 @@ class RunFolder:
                 self.clear()
             self.log.replace([])
             self.log.append(row)
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Turn an error of the file system into an :class:`OutputError` that names the folder."""
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f"cannot write to {self.path}: {error.strerror or error}") from error

@@ -7,15 +7,19 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("cv2")
 
 from benchmarks import stability
-from benchmarks.stability import FLOW, PIXELS, PLAIN, SMOOTHED, findings, markdown, pan
+from benchmarks.pumping import CHANGES, EXPOSURE, OBJECT, Frozen, compare, exposed, with_object
+from benchmarks.stability import pan, sharpness
+from benchmarks.stability_report import FLOW, FROZEN, GRID, PIXELS, PLAIN, SMOOTHED, UNFOLLOWED, findings
 from stylize.errors import InputError
+from stylize.stylizer import load
 from stylize.video.flow import to_pixels, warp
 from stylize.video.stability import measure_stability
-from tests.helpers import run_python
+from tests.helpers import run_python, tiny_weights
 
 
 def test_the_motion_of_the_pan_is_its_motion():
@@ -38,6 +42,7 @@ def numbers(error: float, style: float, speed: float) -> dict[str, float]:
         "style": style,
         "seconds": 0.1 / speed,
         "speed": speed,
+        "sharpness": 0.01,
     }
 
 
@@ -45,17 +50,20 @@ def clips(speed: float) -> dict[str, object]:
     ways = {
         PLAIN: numbers(0.01, 0.1, 1),
         SMOOTHED: numbers(0.01, 0.1, speed),
+        GRID: numbers(0.008, 0.1, speed),
         FLOW: numbers(0.004, 0.104, 0.5),
         PIXELS: numbers(0.006, 0.12, 1),
+        FROZEN: numbers(0.009, 0.1, math.nan),
     }
     return {"clip": {"size": "8 x 8", "frame_rate": 25.0, "ways": ways}}
 
 
 def test_the_sentences_say_what_the_numbers_say():
     lines = findings(clips(0.9))
-    assert lines[1].startswith(f"- **{FLOW}**: 0.40 times the warping error") and "half in 1 of 1" in lines[1]
-    assert "1.04 times the style distance, within 5 % in 1 of 1" in lines[1]
-    assert "half in 0 of 1" in lines[2] and "within 5 % in 0 of 1" in lines[2]
+    assert lines[2].startswith(f"- **{FLOW}**: 0.40 times the warping error") and "half in 1 of 1" in lines[2]
+    assert "1.04 times the style distance, within 5 % in 1 of 1" in lines[2]
+    assert "0.90 times the warping error and 1.00 times the flicker" in lines[4]
+    assert "half in 0 of 1" in lines[3] and "within 5 % in 0 of 1" in lines[3]
     assert lines[-1].endswith("is reached.")
     assert findings(clips(0.7))[-1].endswith("is not reached.")
 
@@ -70,11 +78,57 @@ def test_it_runs(tmp_path, monkeypatch):
     stability.main(["--frames", "3", "--edge", "48", "--output", str(tmp_path), "--sheets", str(tmp_path / "sheets")])
     results = json.loads((tmp_path / "stability.json").read_text(encoding="utf-8"))
     (clip,) = results["clips"].values()
-    assert list(clip["ways"]) == [PLAIN, SMOOTHED, FLOW, PIXELS]
+    assert list(clip["ways"]) == [PLAIN, SMOOTHED, GRID, FLOW, PIXELS, FROZEN]
+    assert list(results["pumping"]) == list(CHANGES)
+    assert set(results["pumping"][EXPOSURE]) == {PLAIN, SMOOTHED, GRID, FLOW, PIXELS, FROZEN, UNFOLLOWED}
     assert clip["ways"][FLOW]["warping_error"] < clip["ways"][PLAIN]["warping_error"]
     page = (tmp_path / "stability.md").read_text(encoding="utf-8")
-    assert page == markdown(results).rstrip("\n") + "\n" and "OpenCV" in page
+    assert "OpenCV" in page and "## Pumping" in page and "nan" not in page
     assert list((tmp_path / "sheets").glob("*.png"))
+
+
+def test_what_is_done_to_a_clip():
+    frames = [torch.full((1, 3, 20, 40), 0.5)] * 48
+    changed = with_object(frames)
+    differs = [float((one[..., :10] - 0.5).abs().mean()) for one in changed]
+    assert differs[:17] == [0] * 17 and 0 < differs[18] < differs[24] == differs[39] > differs[42] > 0
+    assert all(torch.equal(one[..., 10:], frames[0][..., 10:]) for one in changed)
+    bright = [float(one.mean()) for one in exposed(frames)]
+    assert bright[0] == 0.5 and len(set(bright)) > 8
+    # A gain of 0.7, and 0.2 of the rest as light.
+    assert bright[19] == pytest.approx(0.7 * 0.5 + 0.2 * 0.3)
+
+
+def test_pumping_by_hand():
+    plain = [torch.zeros(1, 3, 16, 16)] * 3
+    changed = [plain[0], plain[0] + 0.1, plain[0] + 0.1]
+    found = compare(plain, changed, 0.0)
+    assert found["shift"] == pytest.approx(0.1 * math.sqrt(2 / 3))
+    assert found["pumping"] == pytest.approx(0.1 * math.sqrt(1 / 2))
+    left = [one.clone() for one in plain]
+    left[1][..., :8] = 1
+    assert compare(plain, left, 0.5) == {"shift": 0, "pumping": 0}
+
+
+def test_frozen_statistics_do_not_pump_and_end_at_cuts(tmp_path):
+    stylizer = load(tiny_weights(tmp_path / "tiny.safetensors"), device="cpu", precision="float32")
+    still = [pan(128, 1).frames[0]] * 20
+    changed = with_object(still)
+    frozen = Frozen(stylizer, changed)
+    painted = [frozen.paint(frame)[..., 100:] for frame in changed]
+    assert max(float((one - painted[0]).abs().max()) for one in painted) < 1e-5
+    plain = [stylizer(frame)[..., 100:] for frame in changed]
+    assert float((plain[-1] - plain[0]).abs().mean()) > 1e-3
+    two = Frozen(stylizer, [still[0], 0.5 * still[0]], cuts=[1])
+    for frame in (still[0], 0.5 * still[0]):
+        torch.testing.assert_close(two.paint(frame), stylizer(frame), atol=1e-5, rtol=0)
+
+
+def test_sharpness_by_hand():
+    stripes = torch.zeros(1, 3, 4, 4)
+    stripes[..., ::2] = 1
+    assert sharpness(stripes) == 1  # every neighbour to the right differs by 1, none below
+    assert OBJECT in CHANGES
 
 
 def test_bad_input(tmp_path):

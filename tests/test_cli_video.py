@@ -186,6 +186,65 @@ def test_high_dynamic_range_is_tone_mapped_and_said(weights, tmp_path):
     assert (context["colorspace"], context["primaries"], context["transfer"]) == (1, 1, 1)
 
 
+def test_ten_bits_are_said(weights, tmp_path):
+    clip = make_clip(tmp_path / "deep.mkv", 2, codec="ffv1", pixel_format="yuv420p10le")
+    document = painted(weights, clip, tmp_path / "painted.mp4", "--strength", 0, "--quality", 1)
+    assert document["notes"] == ["its colours have 10 bits; they are painted and written with 8"]
+    before, after = (look(path).frames[0].astype(int) for path in (clip, tmp_path / "painted.mp4"))
+    assert np.abs(after - before).mean() < 3
+
+
+def test_what_is_transparent_is_painted_on_white_and_said(weights, tmp_path):
+    pixels = np.zeros((48, 64, 4), np.uint8)
+    pixels[..., 0], pixels[:24, :, 3] = 200, 255
+    with av.open(str(tmp_path / "clear.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva444p"
+        for packet in [*stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba")), *stream.encode(None)]:
+            container.mux(packet)
+    document = painted(weights, tmp_path / "clear.mkv", tmp_path / "painted.mp4", "--strength", 0, "--quality", 1)
+    assert document["notes"] == ["what is transparent in it is painted on white"]
+    (frame,) = look(tmp_path / "painted.mp4").frames
+    assert np.abs(frame[4:20].astype(int) - (200, 0, 0)).max() < 8
+    assert frame[28:].min() > 250
+
+
+def test_a_mask_says_where_a_clip_is_painted(weights, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", 3, sound=None)
+    half = Image.new("L", (32, 24))
+    half.paste(255, (0, 0, 16, 24))
+    half.save(tmp_path / "half.png")
+    document = painted(weights, clip, tmp_path / "painted.mp4", "--mask", tmp_path / "half.png", "--quality", 1)
+    assert document["notes"] == []
+    before, after = look(clip).frames, look(tmp_path / "painted.mp4").frames
+    for one, other in zip(before, after, strict=True):
+        change = np.abs(one.astype(int) - other).mean(2)
+        assert change[:, 36:].mean() < 3 and change[:, :28].mean() > 10
+    Image.new("L", (64, 48), "white").save(tmp_path / "white.png")
+    document = painted(weights, clip, tmp_path / "all.mp4", "--mask", tmp_path / "white.png")
+    assert document["notes"] == ["the mask is all white: the whole result is the style, and nothing of the clip"]
+    Image.new("L", (48, 64)).save(tmp_path / "high.png")
+    for mask, status, words in (
+        ("high.png", 2, "it lies on its side"),
+        ("none.png", 2, "mask: "),
+        ("clip.mp4", 2, "mask: "),
+    ):
+        options = ("-o", tmp_path / "out.mp4", "--style", weights, "--mask", tmp_path / mask)
+        assert words in refusal(video(clip, *options), status)
+
+
+def test_bold_strokes(weights, tmp_path):
+    photo = save_photo(tmp_path / "frames" / "1.png", 64, 48)
+    from stylize.stylizer import load
+
+    stylizer = load(weights, device="cpu", precision="float32")
+    for name, scale in (("fine", 1), ("bold", 0.5)):
+        painted(weights, photo.parent, tmp_path / name, "--scale", scale)
+        found = np.asarray(Image.open(tmp_path / name / "1.png")).astype(int)
+        assert np.abs(found - np.asarray(stylizer(Image.open(photo), scale=scale))).max() <= 1
+    assert "above 0 up to 1" in refusal(video(photo.parent, "--style", weights, "--scale", 2), 2)
+
+
 def test_a_part_of_a_clip(weights, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", 50, options={"g": "10"}, subtitles="mov_text")
     document = painted(weights, clip, tmp_path / "part.mp4", "--start", "0:00:01.0", "--end", "1.4", "--strength", 0)
@@ -334,6 +393,23 @@ def test_ctrl_c_keeps_what_is_finished(weights, tmp_path, short_segments, monkey
     assert look(tmp_path / "painted.mp4").times == look(clip).times
 
 
+@pytest.mark.parametrize("stability", ["statistics", "flow"])
+def test_steady_work_that_was_stopped_ends_in_the_same_frames(
+    weights, tmp_path, short_segments, monkeypatch, stability
+):
+    torch.set_num_threads(1)
+    clip = make_clip(tmp_path / "clip.mp4", FRAMES)
+    options = ("--quality", 0, "--stability", stability)
+    painted(weights, clip, tmp_path / "straight.mp4", *options)
+    with monkeypatch.context() as patch:
+        patch.setattr(segments._Painting, "_tell", _stop_after(8))
+        assert video(clip, "-o", tmp_path / "twice.mp4", "--style", weights, *options).exit_code == 130
+    assert painted(weights, clip, tmp_path / "twice.mp4", *options)["resumed"] == 5
+    straight, twice = look(tmp_path / "straight.mp4"), look(tmp_path / "twice.mp4")
+    assert straight.times == twice.times and straight.sound == twice.sound
+    assert all(np.array_equal(a, b) for a, b in zip(straight.frames, twice.frames, strict=True))
+
+
 def test_unfinished_work_goes_on_only_with_the_same_settings(weights, tmp_path, short_segments, monkeypatch):
     clip, output = make_clip(tmp_path / "clip.mp4", FRAMES), tmp_path / "painted.mp4"
     with monkeypatch.context() as patch:
@@ -387,6 +463,7 @@ def test_bad_input_is_refused_in_one_line(weights, tmp_path):
     (tmp_path / "text.mp4").write_text("this is no clip\n" * 100)
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "headless.mp4").write_bytes(before[200:400])
+    (tmp_path / "endless.mp4").write_bytes(before[: len(before) // 2])  # its index was at the end
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         from tests.video_helpers import _tone
 
@@ -404,6 +481,7 @@ def test_bad_input_is_refused_in_one_line(weights, tmp_path):
         ((tmp_path / "text.mp4", "-o", output), 2, "is no clip"),
         ((tmp_path / "empty.mp4", "-o", output), 2, "is empty"),
         ((tmp_path / "headless.mp4", "-o", output), 2, "is no clip"),
+        ((tmp_path / "endless.mp4", "-o", output), 2, "its index is missing"),
         ((tmp_path / "sound.mp4", "-o", output), 2, "no video, only audio"),
         ((tmp_path / "photo.jpg", "-o", output), 2, "stylize apply"),
         ((tmp_path / "none", "-o", output), 2, "no pictures in the folder"),

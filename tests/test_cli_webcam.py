@@ -54,8 +54,6 @@ class Frames:
 class Grey:
     """Paints everything in one grey, for which it was loaded."""
 
-    warm_up_frames = 0
-
     def __init__(self, level: float) -> None:
         self.level = level
 
@@ -64,7 +62,10 @@ class Grey:
 
     def reset(self) -> None: ...
 
-    def warm_up(self, frames: object) -> None: ...
+    def state(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def restore(self, state: object) -> None: ...
 
 
 @pytest.fixture
@@ -193,6 +194,73 @@ def test_a_file_stands_in_for_the_camera(tmp_path, monkeypatch):
 
     painted = load(weights, device="cpu", precision="float32")(Image.fromarray(open_frames(clip)[1]))
     assert np.abs(saved - np.asarray(painted)).mean() < 1
+
+
+def test_all_keys_with_shipped_styles(tmp_path, monkeypatch):
+    """From the command line to the picture: what each key is for is what is painted next."""
+    clip = make_clip(tmp_path / "clip.mp4", 10, sound=None)
+    window = NotedWindow(["n", "b", "+", "-", "i", "i", "s", "x", "q"])
+    monkeypatch.setattr(cameras, "open_window", lambda title: window)
+    result = webcam("--source", clip, "--style", "starry-night", "--style", "great-wave", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert all(key in result.stderr for key in ("n/b", "+/-", "i:", "s:", "q:"))
+    from stylize.stylizer import load
+
+    night, wave, batch = (
+        load(*names, device="cpu", precision="float32")
+        for names in (("starry-night",), ("great-wave",), ("starry-night", "batch"))
+    )
+    expected = [night, wave, night, night.with_strength(1.1), night, batch, night, night, night]
+    assert len(window.shown) == len(expected)  # the clip has one more
+    frames = open_frames(clip)
+    for shown, stylizer, frame in zip(window.shown, expected, frames, strict=False):
+        painted = np.asarray(stylizer(Image.fromarray(frame))).astype(int)
+        assert np.abs(shown[:30] - painted[:30]).max() <= 1  # above the caption
+    saved = np.asarray(Image.open(tmp_path / "webcam-starry-night-001.png"))
+    assert np.array_equal(saved[:30], window.shown[6][:30])
+
+
+def test_a_norm_that_a_style_does_not_have_is_said_in_the_picture(tmp_path, monkeypatch):
+    weights = tiny_weights(tmp_path / "tiny.safetensors")
+    clip = make_clip(tmp_path / "clip.mp4", 3, sound=None)
+    window = NotedWindow(["i"])
+    monkeypatch.setattr(cameras, "open_window", lambda title: window)
+    result = webcam("--source", clip, "--style", weights)
+    assert result.exit_code == 0, result.output
+    assert len(window.shown) == 3 and window.closed
+
+
+class FakeCv2:
+    """As much of OpenCV as a window needs."""
+
+    WINDOW_AUTOSIZE, WND_PROP_VISIBLE, error = 1, 4, RuntimeError
+
+    def __init__(self, *codes: int, visible: float = 1.0) -> None:
+        self.codes, self.visible, self.shown = list(codes), visible, []
+
+    def namedWindow(self, title: str, kind: int) -> None: ...
+
+    def imshow(self, title: str, pixels: np.ndarray) -> None:
+        self.shown.append(pixels)
+
+    def waitKey(self, milliseconds: int) -> int:
+        return self.codes.pop(0)
+
+    def getWindowProperty(self, title: str, name: int) -> float:
+        return self.visible
+
+    def destroyWindow(self, title: str) -> None: ...
+
+
+def test_the_keys_of_a_window(monkeypatch):
+    fake = FakeCv2(-1, ord("n"), 27, ord("s") | 0x100000)
+    monkeypatch.setitem(sys.modules, "cv2", fake)
+    window = open_window("x")
+    assert [window.key() for _ in range(4)] == [None, "n", "q", "s"]  # Escape ends, and lock keys do not matter
+    window.show(np.full((2, 2, 3), (1, 2, 3), np.uint8))
+    assert fake.shown[0][0, 0].tolist() == [3, 2, 1]  # OpenCV takes blue first
+    monkeypatch.setitem(sys.modules, "cv2", FakeCv2(-1, visible=0.0))
+    assert open_window("x").key() == "q"  # a closed window ends
 
 
 def open_frames(clip: Path) -> list[np.ndarray]:

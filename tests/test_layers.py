@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "reduction",
         "guided_filter",
     ),
-    ("transformer", "conditional_norms", "applied_norms", "vgg", "losses", "data", "preparation"),
+    ("transformer", "conditional_norms", "applied_norms", "vgg", "losses", "data", "preparation", "owned_folder"),
     (
         "checkpoints",
         "zoo",

@@ -13,6 +13,7 @@ from stylize.errors import InputError
 from stylize.video.colour import FULL, LIMITED, Colour, colour_of, from_rgb, to_rgb
 from stylize.video.orientation import UPRIGHT, Orientation, read_display_matrix
 from stylize.video.tone_mapping import PAPER_WHITE, bend, hlg_to_scene, light_to_pq, pq_to_light, tone_map
+from stylize.video.transparency import may_be_transparent, over_white, transparency_note
 
 LUMA = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
 """Shares of red and blue in the light (H.273), by matrix."""
@@ -112,3 +113,21 @@ def test_tone_mapping():
     wide, narrow = tone_map(red, "PQ", wide=True)[0, 0], tone_map(red, "PQ", wide=False)[0, 0]
     assert wide[0] > narrow[0] and wide[1] == wide[2] == 0  # red of BT.2020 lies beyond that of BT.709
     assert tone_map(np.full((1, 1, 3), 65535, np.uint16), "HLG", wide=True).min() >= 254
+
+
+def test_transparency_is_laid_over_white():
+    rgb = np.array([[[200, 0, 30], [200, 0, 30], [200, 0, 30]]], np.uint8)
+    alpha = np.array([[255, 0, 51]], np.uint8)
+    # 51 is a fifth: 255 - (255 - 200) / 5 and so on.
+    assert over_white(rgb, alpha).tolist() == [[[200, 0, 30], [255, 255, 255], [244, 204, 210]]]
+
+
+def test_which_clips_are_transparent():
+    said = SimpleNamespace(metadata={"ALPHA_MODE": "1"})
+    silent = SimpleNamespace(metadata={})
+    opaque = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 9, np.uint8))
+    assert transparency_note(opaque, silent) is None
+    assert "cannot be read" in transparency_note(opaque, said)
+    clear = av.VideoFrame.from_ndarray(np.full((16, 16, 4), 9, np.uint8), format="rgba")
+    assert "on white" in transparency_note(clear, silent)
+    assert not may_be_transparent(opaque) and may_be_transparent(clear)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from stylize.checkpoints import WeightsFile
 from stylize.controls import Controls
@@ -49,7 +50,6 @@ def test_without_anything_to_keep_it_is_the_stylizer(stylizer):
     painter = FramePainter(stylizer, smoothing=None)
     for frame in moving(3):
         assert torch.equal(painter.paint(frame), stylizer(frame))
-    assert painter.warm_up_frames == 0
 
 
 @pytest.mark.parametrize("flow", [False, True])
@@ -85,8 +85,11 @@ def test_the_time_between_frames_counts(stylizer):
         painter.paint(one)
         results.append(distance(painter.paint(two, elapsed), stylizer(two)))
     assert results[0] > 0.01 > results[1]
-    slow, fast = (FramePainter(stylizer, smoothing=0.2, frame_rate=rate).warm_up_frames for rate in (10, 50))
-    assert slow == 6 and fast == 30  # 0.2 s times -ln(0.05) are 0.599 s.
+    slow, fast, told = (FramePainter(stylizer, smoothing=0.2, frame_rate=rate) for rate in (0.1, 100, 100))
+    for painter in (slow, fast, told):
+        painter.paint(one)
+    assert distance(slow.paint(two), stylizer(two)) < 0.01 < distance(fast.paint(two), stylizer(two))
+    assert distance(told.paint(two, 10.0), stylizer(two)) < 0.01
 
 
 @pytest.mark.parametrize("flow", [False, True])
@@ -102,25 +105,40 @@ def test_a_cut_drops_what_was_kept(stylizer, flow):
 
 
 @pytest.mark.parametrize("flow", [False, True])
-def test_a_part_that_is_warmed_up_is_painted_the_same(stylizer, flow):
+def test_what_is_known_can_be_kept_in_a_file_and_gone_on_from(stylizer, flow, tmp_path):
     frames = moving(8)
+    frames[4:] = [0.8 * frame + 0.1 for frame in frames[4:]]  # The exposure changes, too.
     painter, resumed = FramePainter(stylizer, flow=flow), FramePainter(stylizer, flow=flow)
-    painter.paint(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
-    results = []
-    for one in (painter, resumed):
-        one.warm_up(frames[:5])
-        results.append(torch.cat([one.paint(frame) for frame in frames[5:]]))
-    assert torch.equal(*results)
-    assert painter.warm_up_frames >= 14 if flow else painter.warm_up_frames == 15
+    for frame in frames[:5]:
+        painter.paint(frame)
+    save_file(painter.state(), tmp_path / "state.safetensors")
+    expected = torch.cat([painter.paint(frame) for frame in frames[5:]])
+    resumed.paint(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
+    resumed.restore(load_file(tmp_path / "state.safetensors"))
+    assert torch.equal(torch.cat([resumed.paint(frame) for frame in frames[5:]]), expected)
+    fresh = FramePainter(stylizer, flow=flow)
+    assert not torch.equal(torch.cat([fresh.paint(frame) for frame in frames[5:]]), expected)
 
 
-def test_the_frames_before_matter_no_more_after_warming_up(stylizer):
-    painter, whole = FramePainter(stylizer), FramePainter(stylizer)
-    frames = moving(3 * painter.warm_up_frames, step=1)
-    for frame in frames[:-1]:
-        whole.paint(frame)
-    painter.warm_up(frames[-1 - painter.warm_up_frames : -1])
-    assert distance(painter.paint(frames[-1]), whole.paint(frames[-1])) < 0.01
+def test_a_state_before_the_first_frame(stylizer):
+    frame = moving(1)[0]
+    painter = FramePainter(stylizer, flow=True)
+    painter.restore(FramePainter(stylizer, flow=True).state())
+    torch.testing.assert_close(painter.paint(frame), stylizer(frame), atol=1e-5, rtol=0)
+
+
+def test_a_change_of_exposure_is_not_seen(stylizer):
+    frame = moving(1)[0]
+    other = 0.6 * frame + 0.2
+    painter = FramePainter(stylizer)
+    for _ in range(3):
+        before = painter.paint(frame)
+    assert distance(painter.paint(other), before) < 0.002
+    # Each frame for itself does not see it either; statistics of two exposures do.
+    assert distance(stylizer(other), stylizer(frame)) < 0.002
+    painter = FramePainter(stylizer, follow_exposure=False)
+    painter.paint(frame)
+    assert distance(painter.paint(other), before) > 0.02
 
 
 def test_the_stylizer_is_not_changed_and_two_videos_do_not_mix(stylizer):
@@ -151,14 +169,19 @@ def test_flow_carries_strokes_along(stylizer):
 
 
 def test_the_part_kept_by_hand():
-    detailed = torch.rand(64, 64, 3, generator=torch.Generator().manual_seed(0)).numpy()
-    trust = torch.ones(64, 64).numpy()
-    assert part_kept(detailed, 0 * detailed, trust) == pytest.approx(KEPT)
-    # Noise as strong as the detail, 1/12 of variance less what the mean of 9 x 9 pixels takes away.
-    other = torch.rand(64, 64, 3, generator=torch.Generator().manual_seed(1)).numpy() - 0.5
-    assert part_kept(detailed, other, trust) == pytest.approx(KEPT / (1 + CAUTION), rel=0.05)
-    assert part_kept(detailed, other, 0 * trust) == 0
-    assert part_kept(0 * detailed, other, trust) == 0
+    detailed = torch.rand(256, 256, 3, generator=torch.Generator().manual_seed(0)).numpy()
+    trust = torch.ones(256, 256).numpy()
+    assert part_kept(detailed, detailed, trust) == pytest.approx(KEPT)
+    # Noise as strong as the detail, 1/12 of variance but for the little that the means of 16 x 16 pixels take away.
+    noise = torch.rand(256, 256, 3, generator=torch.Generator().manual_seed(1)).numpy() - 0.5
+    assert part_kept(detailed, detailed + noise, trust) == pytest.approx(KEPT / (1 + CAUTION), rel=0.05)
+    half = trust.copy()
+    half[:, 128:] = 0
+    brought = detailed.copy()
+    brought[:, 128:] += noise[:, 128:]
+    assert part_kept(detailed, brought, half) == pytest.approx(KEPT)
+    assert part_kept(detailed, detailed + noise, 0 * trust) == 0
+    assert part_kept(0 * detailed, noise, trust) == 0
 
 
 def test_frames_of_another_size_begin_anew(stylizer):

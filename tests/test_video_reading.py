@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -172,3 +173,19 @@ def test_rounding_of_animations_does_not_add_up(durations):
     rounded = in_hundredths(durations)
     assert all(one % 10 == 0 and one >= 20 for one in rounded)
     assert abs(sum(rounded) - sum(durations)) <= 10
+
+
+@pytest.mark.parametrize("name", ["raw.h264", "live.mkv"])
+def test_a_clip_that_does_not_say_how_long_it_is_is_counted(tmp_path, name):
+    live = {"live": "1"} if name == "live.mkv" else {}
+    with av.open(str(tmp_path / name), "w", format="h264" if name == "raw.h264" else None, options=live) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(picture(number))
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    facts = read_facts(tmp_path / name)
+    assert (facts.duration, facts.frames) == (None, 30)
+    assert len(list(ClipSource(facts).frames())) == 30

@@ -156,14 +156,20 @@ def test_a_working_folder(tmp_path):
     with work.owned():
         work.begin({"quality": 20}, overwrite=False)
         work.unfinished.write_text("frames")
-        work.keep(Segment(0, [0, 1], [1, 1], problems=("dust",)), ".nut")
+        work.keep(Segment(0, [0, 1], [1, 1], problems=("dust",)), ".nut", {"known": torch.arange(3)})
         work.part(1, ".nut").write_text("frames without a record do not count")
         work.unfinished.write_text("half")
     assert not work.unfinished.exists()
     assert work.segments() == [Segment(0, [0, 1], [1, 1], problems=("dust",))]
     assert not work.complete
+    assert torch.equal(work.state(0)["known"], torch.arange(3))
     with work.owned():
         work.begin({"quality": 20}, overwrite=False)
+        work.unfinished.write_text("more frames")
+        work.keep(Segment(1, [2], [1]), ".nut", {})
+        assert work.state(1) == {}
+        with pytest.raises(OutputError, match="segment-00000.safetensors is missing or damaged"):
+            work.state(0)  # only the last one is gone on from
         with pytest.raises(InputError, match="quality 20, not 30"):
             work.begin({"quality": 30}, overwrite=False)
         work.part(0, ".json").write_text("{ damaged")
@@ -174,8 +180,6 @@ def test_a_working_folder(tmp_path):
 
 class _StandIn:
     """Paints frame by frame, with a memory of the frames before it."""
-
-    warm_up_frames = 2
 
     def __init__(self) -> None:
         self.before: list[float] = []
@@ -190,9 +194,12 @@ class _StandIn:
         self.before = []
         self.log.append("reset")
 
-    def warm_up(self, frames) -> None:
-        self.before = [float(frame.mean()) for frame in frames]
-        self.log.append(f"warm {len(self.before)}")
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"before": torch.tensor(self.before, dtype=torch.float64)}
+
+    def restore(self, state) -> None:
+        self.before = state["before"].tolist()
+        self.log.append("restore")
 
 
 def _stand_in() -> _StandIn:
@@ -217,7 +224,7 @@ def test_stopped_and_resumed_is_the_same_as_at_once(tmp_path, stopped_after):
     painter = _stand_in()
     outcome = _paint(source, open_target(f"{tmp_path}/whole/", source), painter, length=4)
     assert (outcome.frames, outcome.segments, outcome.resumed) == (11, 3, 0)
-    assert [entry for entry in painter.log if entry != "paint"] == ["reset", "reset", "warm 2", "reset", "warm 2"]
+    assert painter.log == ["reset", *["paint"] * 11]
 
     def stop(progress: Progress) -> None:
         if progress.painted == stopped_after:
@@ -227,7 +234,9 @@ def test_stopped_and_resumed_is_the_same_as_at_once(tmp_path, stopped_after):
     with pytest.raises(_Stop):
         _paint(source, target, _stand_in(), length=4, on_progress=stop)
     assert not target.place.exists()
-    outcome = _paint(source, target, _stand_in(), length=4)
+    painter = _stand_in()
+    outcome = _paint(source, target, painter, length=4)
+    assert painter.log[0] == ("restore" if outcome.resumed else "reset")
     assert outcome.resumed == 4 * ((stopped_after - 1) // 4)
     assert outcome.painted == 11 - outcome.resumed
     _same_pictures(tmp_path / "whole", tmp_path / "twice", 11)
@@ -247,7 +256,6 @@ def test_a_steady_painter_resumes_to_the_same_pictures(tmp_path, stability):
     stylizer = load(tiny_weights(tmp_path / "tiny.safetensors"), device="cpu", precision="float32")
     assert usable_stability(None, stylizer) == ("statistics", None)
     painters = [make_painter(stylizer, stability, 25.0) for _ in range(3)]
-    assert painters[0].warm_up_frames > 1
     _paint(source, open_target(f"{tmp_path}/whole/", source), painters[0], length=13)
 
     def stop(progress: Progress) -> None:

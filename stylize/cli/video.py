@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
 from stylize.cli.allocator import keep_freed_memory
 from stylize.cli.options import (
     NORM,
+    ScaleParameter,
     collection_option,
     device_option,
     engine_option,
@@ -61,14 +63,28 @@ class TimeParameter(click.ParamType):
 @collection_option
 @strength_option("clip")
 @preserve_colour_option("clip")
+@click.option(
+    "--scale",
+    type=ScaleParameter(),
+    default=1.0,
+    show_default=True,
+    help="Paint at this part of the size and enlarge along the strokes: 0.5 makes them twice as bold.",
+)
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    metavar="PICTURE",
+    help="Where to paint, the same in all frames: white is painted, black keeps the clip, grey is in between.",
+)
 @click.option("--norm", type=NORM, help="Normalisation of the network.  [default: instance]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Architecture of a shipped style.")
 @click.option(
     "--stability",
     type=click.Choice(STABILITIES),
     show_default=STATISTICS,
-    help="Against flicker: statistics smooths what the network normalises by over time; flow also carries the strokes "
-    "along with what moves, which is slower; off paints every frame for itself.",
+    help="Against flicker: statistics smooths what the network normalises by over time, and moves its grid along with "
+    "the camera; flow also carries the strokes along with what moves, which is slower; off paints every frame for "
+    "itself.",
 )
 @click.option("--start", type=TimeParameter(), default=0.0, help="Where to begin: seconds or h:mm:ss.")
 @click.option("--end", type=TimeParameter(), help="Where to end: seconds or h:mm:ss.")
@@ -98,6 +114,8 @@ def command(
     collection: str | None,
     strength: float,
     preserve_colour: bool,
+    scale: str | float,
+    mask: Path | None,
     norm: str | None,
     preset: str | None,
     stability: str | None,
@@ -123,6 +141,7 @@ def command(
     stylize video clip.mp4
     stylize video clip.mp4 -o painted.mp4 --style great-wave --start 0:30 --end 0:45
     stylize video clip.mp4 --size 720 --quality 23 --stability flow
+    stylize video clip.mp4 --mask sky.png --scale 0.5
     stylize video cat.gif -o painted.gif
     stylize video frames/ -o painted.mp4 --fps 24
     stylize video clip.mp4 -o frames/name%04d.png
@@ -139,6 +158,8 @@ def command(
             collection=collection,
             strength=strength,
             preserve_colour=preserve_colour,
+            scale=scale,
+            mask=mask,
             norm=norm,
             preset=preset,
             stability=stability,

@@ -23,6 +23,8 @@ from stylize.video.digests import file_digest
 from stylize.video.times import Span, format_time
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from stylize.stylizer import Stylizer
     from stylize.video.segments import Outcome, Painter
     from stylize.video.targets import Target
@@ -39,6 +41,8 @@ class Request:
     collection: str | None
     strength: float
     preserve_colour: bool
+    scale: str | float
+    mask: Path | None
     norm: str | None
     preset: str | None
     stability: str | None
@@ -67,6 +71,7 @@ class Job:
     """
 
     def __init__(self, request: Request, started: float) -> None:
+        from stylize.cli.apply_choice import check_mask
         from stylize.video.pyav import import_av
         from stylize.video.sources import look_at, open_source
 
@@ -74,11 +79,14 @@ class Job:
         self.request, self.started = request, started
         self.notes: list[str] = []
         self.stability = OFF  # until the engine is known
+        self.mask: Tensor | None = None
         style = default_style(request.collection) if request.style is None else request.style
         self.chosen = choose_style(style, request.norm, request.preset, request.collection)
         rate = None if request.fps is None else Fraction(request.fps).limit_denominator(1001)
         self.facts = look_at(Path(request.clip), rate)
         self.source = open_source(self.facts, Span(request.start, request.end), request.size)
+        if request.mask is not None:
+            check_mask(request.mask, [])
 
     def run(self) -> None:
         """Paint the clip.
@@ -94,6 +102,8 @@ class Job:
         target = open_target(output, self.source, request.quality)
         if same_place(target.place, Path(request.clip)):
             raise InputError(f"'{output}' is the clip itself; it is not replaced by its painting: choose another -o")
+        if request.mask is not None and same_place(target.place, request.mask):
+            raise InputError(f"'{output}' is the mask; it is not replaced by the painting: choose another -o")
         for text in (*self.facts.notes, *target.notes):
             self.note(text)
         work = WorkFolder(target.place)
@@ -101,6 +111,7 @@ class Job:
         if not work.joined:
             target.check_free(request.overwrite)
         stylizer = self.load()
+        self.mask = self.read_mask()
         self.stability, note = usable_stability(request.stability, stylizer)
         if note is not None:
             self.note(note)
@@ -125,6 +136,22 @@ class Job:
             on_fallback=self.note,
         )
 
+    def read_mask(self) -> Tensor | None:
+        """Read where the clip is painted, (1, 1, H, W) in [0, 1]; None is everywhere.
+
+        Raises:
+            InputError: The mask has other proportions than the clip.
+        """
+        if self.request.mask is None:
+            return None
+        from stylize.masks import mask_note, read_mask
+
+        mask = read_mask(self.request.mask, (self.source.width, self.source.height))
+        note = mask_note(mask, black="the clip")
+        if note is not None:
+            self.note(note)
+        return mask
+
     def settings(self, target: Target, stylizer: Stylizer) -> dict[str, Any]:
         """Return everything that decides how the result looks: unfinished work goes on only where it is the same."""
         from stylize.video.segments import segment_frames
@@ -138,6 +165,8 @@ class Job:
             "weights": [file_digest(path) for path in files],
             "strength": request.strength,
             "preserve_color": request.preserve_colour,
+            "scale": request.scale,
+            "mask": None if request.mask is None else file_digest(request.mask),
             "stability": self.stability,
             "start": request.start,
             "end": request.end,
@@ -152,8 +181,8 @@ class Job:
 
     def painter(self, stylizer: Stylizer) -> Painter:
         """Return what paints the frames."""
-        controls = Controls(preserve_colour=self.request.preserve_colour)
-        return make_painter(stylizer, self.stability, float(self.facts.rate), controls)
+        controls = Controls(scale=self.request.scale, preserve_colour=self.request.preserve_colour)
+        return make_painter(stylizer, self.stability, float(self.facts.rate), controls, self.mask)
 
     def paint(self, work: WorkFolder, target: Target, stylizer: Stylizer) -> Outcome:
         """Paint what is not painted yet."""

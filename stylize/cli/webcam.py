@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stylize.video.watching import Eye, Look, Screen
 
 RATE = 20.0
-"""Frames per second that a camera is taken to have, where nothing says how many can be painted."""
+"""Frames per second that a camera is taken to have before the first ones came."""
 
 KEYS = ("n/b: next style or the one before", "+/-: strength", "i: instance or batch norm", "s: save", "q: end")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from stylize.controls import PLAIN, Controls
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from stylize.stylizer import Stylizer
     from stylize.video.segments import Painter
 
@@ -31,7 +33,9 @@ def usable_stability(wanted: str | None, stylizer: Stylizer) -> tuple[str, str |
     return OFF, f"{note} (--engine {SMOOTHING_ENGINE} smooths them)"
 
 
-def make_painter(stylizer: Stylizer, stability: str, rate: float, controls: Controls = PLAIN) -> Painter:
+def make_painter(
+    stylizer: Stylizer, stability: str, rate: float, controls: Controls = PLAIN, mask: Tensor | None = None
+) -> Painter:
     """Return what paints frame after frame.
 
     Args:
@@ -39,11 +43,22 @@ def make_painter(stylizer: Stylizer, stability: str, rate: float, controls: Cont
         stability: One of :data:`STABILITIES`.
         rate: Frames per second.
         controls: How every frame is painted.
+        mask: Where, (1, 1, H, W) in [0, 1]; None is everywhere.
 
     Raises:
         InputError: Something that is needed for it is not installed, or the engine cannot do it.
     """
-    if stability == OFF:
+    painter = _painter_of_whole_frames(stylizer, stability, rate, controls)
+    if mask is None:
+        return painter
+    from stylize.video.masked_painter import MaskedPainter
+
+    return MaskedPainter(painter, mask)
+
+
+def _painter_of_whole_frames(stylizer: Stylizer, stability: str, rate: float, controls: Controls) -> Painter:
+    # With a strength of 0 there are no strokes that could flicker, and nothing of the clip is to be blurred.
+    if stability == OFF or stylizer.strength == 0:
         from stylize.video.plain_painter import PlainPainter
 
         return PlainPainter(stylizer, controls)
@@ -52,4 +67,4 @@ def make_painter(stylizer: Stylizer, stability: str, rate: float, controls: Cont
     flow = stability == FLOW
     # The flow does without statistics where an engine has none to give.
     smoothing = None if flow and stylizer.engine.name != SMOOTHING_ENGINE else SMOOTHING
-    return FramePainter(stylizer, smoothing=smoothing, flow=flow, frame_rate=rate, controls=controls)
+    return FramePainter(stylizer, smoothing=smoothing, flow=flow, grid=True, frame_rate=rate, controls=controls)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stylize.errors import InputError
+from stylize.video.transparency import alpha_of, may_be_transparent, over_white
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -102,7 +103,8 @@ def colour_of(frame: VideoFrame, name: str) -> Colour:
 
 
 def to_rgb(frame: VideoFrame, colour: Colour, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Return a decoded frame as RGB of 8 bits, tone-mapped where it is of high dynamic range.
+    """Return a decoded frame as RGB of 8 bits, tone-mapped where it is of high dynamic range, on white where
+    it is transparent.
 
     Args:
         frame: The frame.
@@ -123,11 +125,11 @@ def to_rgb(frame: VideoFrame, colour: Colour, size: tuple[int, int] | None = Non
         rgb = _rgb_of(planes.to_ndarray(), colour)
     else:
         rgb = _by_swscale(frame, colour, width, height, method, deep)
-    if not deep:
-        return rgb
-    from stylize.video.tone_mapping import tone_map
+    if deep:
+        from stylize.video.tone_mapping import tone_map
 
-    return tone_map(rgb, colour.hdr or "PQ", wide=colour.primaries in (BT2020, UNSPECIFIED))
+        rgb = tone_map(rgb, colour.hdr or "PQ", wide=colour.primaries in (BT2020, UNSPECIFIED))
+    return over_white(rgb, alpha_of(frame, width, height)) if may_be_transparent(frame) else rgb
 
 
 def _by_swscale(frame: VideoFrame, colour: Colour, width: int, height: int, method: int, deep: bool) -> np.ndarray:

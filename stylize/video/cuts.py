@@ -13,6 +13,8 @@ black of a fade or the white of a flash, are passed over: the frame after them i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -76,9 +78,21 @@ class CutDetector:
         """Forget the frames so far."""
         self._before = None
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what is known of the frames so far."""
+        return {} if self._before is None else {"before": self._before}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Know what another detector knew when it returned ``state``."""
+        self._before = state.get("before")
+
     def is_cut(self, frame: Tensor) -> bool:
         """Return whether a frame (1, 3, H, W) in [0, 1] begins a new scene; the first frame of all does not."""
-        now, before = thumbnail(frame), self._before
+        return self.sees_cut(thumbnail(frame))
+
+    def sees_cut(self, now: Tensor) -> bool:
+        """Return the same, of the small picture of a frame."""
+        before = self._before
         if float(now.mean(0).std()) < FLAT:
             return False
         self._before = now

@@ -21,6 +21,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -97,16 +98,23 @@ class MotionEstimator:
         ratio = 1.0 if self.edge is None else min(1.0, self.edge / max(height, width))
         ratio = max(ratio, SMALLEST / min(height, width))
         size = max(SMALLEST, round(ratio * width)), max(SMALLEST, round(ratio * height))
+        # Most of the way by whole numbers, before the channels are brought together: that is several times faster.
+        step = int(1 / ratio)
+        if step > 1:
+            frame = F.avg_pool2d(frame, step)
         pixels = to_pixels(frame)
-        if size == (width, height):
+        if pixels.shape[1::-1] == size:
             return pixels
         kind = self._cv2.INTER_AREA if ratio < 1 else self._cv2.INTER_LINEAR
         return self._cv2.resize(pixels, size, interpolation=kind)
 
+    def flow(self, first: Floats, second: Floats) -> Floats:
+        """Return the flow (h, w, 2) from the first to the second of two prepared frames."""
+        return self._dis.calc(self._grey(first), self._grey(second), None)
+
     def between(self, first: Floats, second: Floats) -> tuple[Floats, Floats]:
         """Return the flow (h, w, 2) from the first to the second of two prepared frames, and the flow back."""
-        one, two = (self._grey(frame) for frame in (first, second))
-        return self._dis.calc(one, two, None), self._dis.calc(two, one, None)
+        return self.flow(first, second), self.flow(second, first)
 
     def motion(self, here: Floats, there: Floats, flow: Floats, back: Floats, size: tuple[int, int]) -> Motion:
         """Return the motion from one frame to another.
@@ -137,7 +145,9 @@ class MotionEstimator:
 
 def to_pixels(frame: Tensor) -> Floats:
     """Return a frame (1, 3, H, W) as an array (H, W, 3) in memory of its own."""
-    return np.array(frame[0].detach().cpu().permute(1, 2, 0).numpy(), order="C")
+    # By torch, which rearranges with all its threads, where numpy has one.
+    pixels = torch.empty(*frame.shape[-2:], frame.shape[1])
+    return pixels.copy_(frame[0].detach().permute(1, 2, 0)).numpy()
 
 
 def to_frame(pixels: Floats) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from stylize.video.frames import Source
-from stylize.video.segments import Painter, as_pixels, as_tensor, segment_frames
+from stylize.video.segments import Painter, as_pixels, as_tensor
 
 LONG_JOB = 3600.0
 """Seconds of estimated work from which the user is asked first."""
@@ -25,7 +25,6 @@ def seconds_per_frame(source: Source, painter: Painter) -> float | None:
     Raises:
         InputError: The clip cannot be read.
     """
-    length = segment_frames(float(source.facts.rate))
     frames: Iterator = source.frames()
     with closing(frames):
         first = next(frames, None)
@@ -37,5 +36,4 @@ def seconds_per_frame(source: Source, painter: Painter) -> float | None:
         as_pixels(painter.paint(as_tensor(first.pixels)))
         seconds = time.perf_counter() - begun
     painter.reset()
-    # Each segment is preceded by frames that are painted for the painter alone.
-    return seconds * (1 + painter.warm_up_frames / length)
+    return seconds

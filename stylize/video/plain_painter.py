@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -21,11 +21,6 @@ class PlainPainter:
     def __init__(self, stylizer: Stylizer, controls: Controls = PLAIN) -> None:
         self._stylizer, self._controls = stylizer, controls
 
-    @property
-    def warm_up_frames(self) -> int:
-        """None: what was before a frame does not matter."""
-        return 0
-
     def paint(self, frame: Tensor, elapsed: float | None = None) -> Tensor:
         """Paint a frame (1, 3, H, W), float32 RGB in [0, 1]; returns the same shape."""
         return self._stylizer.paint(frame, self._controls)
@@ -33,5 +28,9 @@ class PlainPainter:
     def reset(self) -> None:
         """There is nothing to forget."""
 
-    def warm_up(self, frames: Iterable[Tensor]) -> None:
-        """There is nothing to take note of."""
+    def state(self) -> dict[str, Tensor]:
+        """Return nothing: frames do not matter to one another."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """There is nothing to know."""

@@ -17,6 +17,7 @@ from stylize.video.frames import CLIP, ClipFacts, Frame, Source
 from stylize.video.orientation import UPRIGHT, Orientation, read_display_matrix
 from stylize.video.pyav import import_av
 from stylize.video.times import WHOLE, Span
+from stylize.video.transparency import transparency_note
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -98,11 +99,16 @@ def read_facts(path: Path) -> ClipFacts:
         colour = colour_of(frame, name)
         if colour.hdr:
             notes.append(f"it is of high dynamic range ({colour.hdr}) and is painted tone-mapped to the ordinary one")
+        elif (bits := max(one.bits for one in frame.format.components)) > 8:
+            notes.append(f"its colours have {bits} bits; they are painted and written with 8")
+        transparency = transparency_note(frame, stream)
+        if transparency is not None:
+            notes.append(transparency)
         if frame.interlaced_frame:
             notes.append("its frames are interlaced and are painted as they are; deinterlace it first for better ones")
         duration = _duration(container, stream)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        counted = stream.frames or (round(duration * rate) if duration else 0)
+        counted = stream.frames or (round(duration * rate) if duration else _count_packets(path, name))
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         width, height = turn.size(frame.width, frame.height)
         return ClipFacts(
@@ -141,6 +147,18 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
         begin = max(0, (stream.start_time or 0) - _zero(container, stream.time_base))
         return float((stream.duration + begin) * stream.time_base)
     return container.duration / 1_000_000 if container.duration else None
+
+
+def _count_packets(path: Path, name: str) -> int:
+    """Return how many pictures are stored in a clip that does not say how long it is; it is read, but not decoded.
+
+    Recordings that were never finished, and streams without a container, are such.
+    """
+    count = 0
+    with open_clip(path) as container, contextlib.suppress(import_av().error.FFmpegError):
+        for packet in container.demux(video_stream(container, name)):
+            count += bool(packet.size)
+    return count
 
 
 def _zero(container: InputContainer, tick: Fraction) -> int:

@@ -1,14 +1,13 @@
 """A clip painted in segments of a few seconds, of which the finished ones are kept: stop at any moment, go on later.
 
-Every segment is painted by a painter that knows nothing but a few frames before it. So a segment looks the same
-whether the work was stopped before it or not, and the whole does too.
+What the painter knows of the frames so far is kept with each finished segment. So the next one is painted the same,
+bit by bit, whether the work was stopped before it or not.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
@@ -27,15 +26,11 @@ from stylize.video.work_folder import Segment, WorkFolder
 
 SEGMENT_SECONDS = 8
 SHORTEST, LONGEST = 24, 480
-"""Frames of a segment: what is lost at most when the work is stopped, and what the warm-up is paid for once."""
+"""Frames of a segment: what is lost at most when the work is stopped."""
 
 
 class Painter(Protocol):
     """What paints frame after frame."""
-
-    @property
-    def warm_up_frames(self) -> int:
-        """How many frames before a segment it should be shown."""
 
     def paint(self, frame: Tensor, elapsed: float | None = None) -> Tensor:
         """Paint a frame (1, 3, H, W), float32 RGB in [0, 1], so many seconds after the one before; same shape."""
@@ -43,8 +38,11 @@ class Painter(Protocol):
     def reset(self) -> None:
         """Forget the frames before."""
 
-    def warm_up(self, frames: Iterable[Tensor]) -> None:
-        """Take note of frames, each (1, 3, H, W), as if they had been painted."""
+    def state(self) -> dict[str, Tensor]:
+        """Return what is known of the frames so far, to be kept in a file."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Know what another painter of the same settings knew when it returned ``state``."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class _Painting:
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.source, self.target, self.work, self.painter = source, target, work, painter
-        self.warm_up, self.length, self.on_progress = painter.warm_up_frames, length, on_progress
+        self.length, self.on_progress = length, on_progress
         self.ticks = [tick for one in finished for tick in one.ticks]
         self.number = len(finished)
         self.painted = 0
@@ -168,35 +166,30 @@ class _Painting:
 
     def run(self) -> None:
         """Paint the missing segments, one after the other."""
-        # At least one frame that is known already: it shows that reading goes on at the right place.
-        known = self.ticks[-max(1, self.warm_up) :]
-        reading = self.source.frames(known[0] if known else None)
-        with read_ahead(reading) as frames:
-            history: deque[Frame] = deque(maxlen=self.warm_up or None)
-            for tick in known:
-                frame = next(frames, None)
-                if frame is None or frame.tick != tick:
-                    raise InputError(f"{self.source.facts.name} does not read as it did before; start anew")
-                if self.warm_up:
-                    history.append(frame)
+        # From the last frame that is known already: it shows that reading goes on at the right place.
+        last = self.ticks[-1] if self.ticks else None
+        if last is None:
+            self.painter.reset()
+        else:
+            self.painter.restore(self.work.state(self.number - 1))
+        with read_ahead(self.source.frames(last)) as frames:
+            known = next(frames, None) if last is not None else None
             following = next(frames, None)
-            if following is None and not known:
+            if following is None and last is None:
                 raise InputError(f"no frame of {self.source.facts.name} lies in the part from --start to --end")
-            if following is None:  # The clip has become shorter: what is there is the whole.
+            # Nothing following is a clip that has become shorter: what is there is the whole.
+            if following is None or (known is not None and known.tick != last):
                 raise InputError(f"{self.source.facts.name} does not read as it did before; start anew")
             while following is not None:
-                following = self._segment(chain([following], frames), history)
+                following = self._segment(chain([following], frames))
 
-    def _segment(self, frames: Iterator[Frame], history: deque[Frame]) -> Frame | None:
+    def _segment(self, frames: Iterator[Frame]) -> Frame | None:
         """Paint one segment and return the frame after it, or None at the end of the clip."""
-        self.painter.reset()
-        if history:
-            self.painter.warm_up([as_tensor(frame.pixels) for frame in history])
         self.work.discard(self.work.unfinished)
         writer = self.target.writer(self.work.unfinished)
         behind = WriteBehind(writer.add)
         ticks, durations, following = [], [], None
-        before = history[-1].tick if history else None
+        before = self.ticks[-1] if self.ticks else None
         try:
             for frame in frames:
                 if len(ticks) == self.length:
@@ -208,8 +201,6 @@ class _Painting:
                 behind(Frame(painted, frame.tick, frame.duration))
                 ticks.append(frame.tick)
                 durations.append(frame.duration)
-                if self.warm_up:
-                    history.append(frame)
                 self._tell(len(ticks))
             behind.finish()
         except BaseException:
@@ -221,7 +212,8 @@ class _Painting:
         writer.close()
         last = following is None
         problems = tuple(self.source.problems) if last else ()
-        self.work.keep(Segment(self.number, ticks, durations, last, problems), self.target.suffix)
+        state = {} if last else self.painter.state()
+        self.work.keep(Segment(self.number, ticks, durations, last, problems), self.target.suffix, state)
         self.ticks += ticks
         self.number += 1
         return following

@@ -124,12 +124,14 @@ class Watcher:
 
     def run(self) -> Watched:
         """Watch until the end of the frames, or until the key ``q``."""
-        begun, count = self._clock(), 0
+        begun, count, before = self._clock(), 0, None
         while True:
             pixels = self._eye.read()
             if pixels is None:
                 break
-            painted = as_pixels(self._painter.paint(as_tensor(self._reduced(pixels))))
+            now = self._clock()
+            elapsed, before = None if before is None else now - before, now
+            painted = as_pixels(self._painter.paint(as_tensor(self._reduced(pixels)), elapsed))
             count += 1
             self._times.append(self._clock())
             self._screen.show(captioned(painted, self.caption()))

@@ -3,8 +3,8 @@
 Work on ``painted.mp4`` keeps in ``painted.mp4.run/``:
 
 - ``work.json``: the settings and what clip it is, written first;
-- ``segment-00000.nut`` (or a folder of pictures), the painted frames, and ``segment-00000.json``, which is written last
-  and makes the segment count;
+- ``segment-00000.nut`` (or a folder of pictures), the painted frames; of the last one, ``segment-00000.safetensors``,
+  what the painter knew at its end; and ``segment-00000.json``, which is written last and makes the segment count;
 - ``unfinished``: the segment that is being painted;
 - ``result`` and ``joined.json``: the whole, ready to be moved to its place;
 - ``.lock``: held by the process that paints.
@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from stylize.checkpoints import replacing
-from stylize.errors import InputError, OutputError, RunInUse
+from stylize.errors import InputError, OutputError
 from stylize.image_errors import reason_of, shown
+from stylize.owned_folder import LOCK, OwnedFolder
 
-LOCK = ".lock"
-VERSION = 1
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VERSION = 2
+"""Of what is in the folder; work of another version is begun anew."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Segment:
     problems: tuple[str, ...] = ()
 
 
-class WorkFolder:
+class WorkFolder(OwnedFolder):
     """The files of unfinished work.
 
     Args:
@@ -64,37 +65,18 @@ class WorkFolder:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        self.path = output.absolute().with_name(f"{output.absolute().name}.run")
+        path = output.absolute()
+        super().__init__(path.with_name(f"{path.name}.run"), f"painting {shown(output)}")
         self.unfinished = self.path / "unfinished"
         self.result = self.path / "result"
         self._settings = self.path / "work.json"
         self._joined = self.path / "joined.json"
 
-    @contextmanager
-    def owned(self) -> Iterator[None]:
-        """Own the folder while the block runs; it is made, and removed again if nothing finished came into it.
-
-        Raises:
-            RunInUse: Another process works on this output.
-            OutputError: The folder cannot be made.
-        """
-        with self.writing():
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / LOCK)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:  # an OSError itself, which must not be taken for one of the file system
-                raise RunInUse(
-                    f"another process is painting {shown(self.output)}; wait for it, stop it, or give another -o"
-                ) from None
-        try:
-            yield
-        finally:
-            # While the lock is held: once it is free, another process may begin.
-            self.discard(self.unfinished)
-            if not self.segments() and not self.joined:
-                shutil.rmtree(self.path, ignore_errors=True)
-            lock.release()
+    def tidy(self, fresh: bool) -> None:
+        """Remove the unfinished segment, and the folder where nothing in it is finished."""
+        self.discard(self.unfinished)
+        if not self.segments() and not self.joined:
+            self.remove()
 
     @property
     def settings(self) -> dict[str, Any] | None:
@@ -139,17 +121,46 @@ class WorkFolder:
         """Return the file or the folder of a segment's frames."""
         return self.path / f"segment-{number:05d}{suffix}"
 
-    def keep(self, segment: Segment, suffix: str) -> None:
+    def keep(self, segment: Segment, suffix: str, state: Mapping[str, Tensor]) -> None:
         """Let the unfinished segment count as a finished one.
+
+        Args:
+            segment: What it holds.
+            suffix: Of its file or folder.
+            state: What the painter knows at its end.
 
         Raises:
             OutputError: It cannot be written.
         """
+        from safetensors.torch import save_file
+
         with self.writing():
             part = self.part(segment.number, suffix)
             self.discard(part)
             self.unfinished.rename(part)
+        with replacing(self._state(segment.number)) as temporary:
+            save_file(dict(state), temporary)
         self._write(self._record(segment.number), asdict(segment))
+        if segment.number:
+            self.discard(self._state(segment.number - 1))  # Only the last one is gone on from.
+
+    def state(self, number: int) -> dict[str, Tensor]:
+        """Return what the painter knew at the end of a segment, the last one that is finished.
+
+        Raises:
+            OutputError: It cannot be read.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self._state(number)
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise OutputError(
+                f"{shown(path)} is missing or damaged ({reason_of(error)}); start anew with --overwrite, or remove the "
+                "folder"
+            ) from None
 
     @property
     def joined(self) -> bool:
@@ -197,20 +208,11 @@ class WorkFolder:
                 if path.name != LOCK:
                     self.discard(path)
 
-    def remove(self) -> None:
-        """Remove the folder; the work is done."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Turn an error of the file system into an :class:`OutputError` that names the folder."""
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f"cannot write to {shown(self.path)}: {reason_of(error)}") from error
-
     def _record(self, number: int) -> Path:
         return self.part(number, ".json")
+
+    def _state(self, number: int) -> Path:
+        return self.part(number, ".safetensors")
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

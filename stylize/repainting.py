@@ -17,7 +17,7 @@ Both end in [0, 1]. The same photo and the same settings give the same picture.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import torch
@@ -38,6 +38,7 @@ from stylize.palette import Palette
 from stylize.program import Program, lower
 from stylize.scaled_painting import paint_at_scale
 from stylize.style_choice import ChosenStyle
+from stylize.style_collections import StyleFile
 from stylize.transformer import TransformerNet
 from stylize.zoo import preset_name, style_name
 
@@ -164,6 +165,22 @@ class Stylizer:
                 "stylize.load('paintings')"
             )
         return self._sibling(self._palette.choose(shares), self.strength if strength is None else strength)
+
+    def with_style_files(self, files: Iterable[StyleFile]) -> Stylizer:
+        """Return the same Stylizer, whose :meth:`mix` knows the styles of these files too.
+
+        Args:
+            files: Style files that were made for the same network.
+
+        Raises:
+            InputError: The network is of one style, or a file was made for another one.
+            WeightsError: A file is damaged.
+        """
+        if self._palette is None:
+            raise InputError(f"'{self.style}' is a network of one style, to which no style file can be added")
+        same = (self.network, self.weights, self.device, self.engine)
+        palette = self._palette.with_additions(files)
+        return Stylizer(*same, strength=self.strength, palette=palette, shares=self._shares)
 
     def with_strength(self, strength: float) -> Stylizer:
         """Return a Stylizer of the same style with another strength; the loaded file is shared.

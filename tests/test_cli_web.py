@@ -55,6 +55,20 @@ def test_a_busy_port_is_one_line(gradio_is_there):
     assert len(result.output.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True), ("::", True)]
+)
+def test_a_page_for_others_is_warned_of(monkeypatch, host, warned):
+    def serve(settings, host, port, *, on_ready, browser):
+        on_ready("http://127.0.0.1:1/")
+
+    monkeypatch.setattr("stylize.web.server.serve", serve)
+    result = run("--no-browser", "--host", host)
+    assert result.exit_code == 0 and "The page is at http://127.0.0.1:1/" in result.stdout
+    assert ("Warning: everybody who can reach this computer" in result.stderr) == warned
+    assert ("no password" in result.stderr) == warned
+
+
 @pytest.mark.parametrize("host", ["no such host", "192.0.2.1", "256.1.1.1"])
 def test_a_wrong_host_is_one_line(gradio_is_there, host):
     result = run("--no-browser", "--host", host, "--port", "0")

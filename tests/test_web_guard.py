@@ -139,3 +139,32 @@ def test_a_page_for_this_computer_answers_to_its_own_names_alone(folder, host, s
     scope = {"type": "http", "path": "/", "method": "GET", "headers": [(b"host", host)]}
     asyncio.run(Guard(page, folder, 1000, HOSTS)(scope, receive, send))
     assert sent[0]["status"] == status
+
+
+def test_a_published_file_is_sent_under_a_secret_word_alone(folder):
+    pytest.importorskip("starlette")
+    path = folder.new_folder("me") / "my photo.jpg"
+    path.write_bytes(b"picture")
+    word = folder.publish(path)
+    assert ask_kept(folder, f"/kept/{word}") == (200, b"picture")
+    for wrong in (f"/kept/{word}x", "/kept/", f"/kept/{path}", f"/kept/../{path.name}", f"/kept/{word}/../{path.name}"):
+        assert ask_kept(folder, wrong)[0] == 404, wrong
+    assert ask_kept(folder, f"/kept/{word}", "POST")[0] == 404
+    assert ask_kept(folder, f"/kept/{word}", hosts=frozenset(("elsewhere",)))[0] == 403
+    path.unlink()
+    assert ask_kept(folder, f"/kept/{word}")[0] == 404
+
+
+def ask_kept(folder, path, method="GET", hosts=HOSTS):
+    sent = []
+
+    async def receive():
+        await asyncio.sleep(1)
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": path, "method": method, "headers": [(b"host", b"127.0.0.1:7860")]}
+    asyncio.run(Guard(page, folder, 1000, hosts)(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])

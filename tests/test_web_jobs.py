@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -19,6 +20,14 @@ def test_the_last_report_arrives_and_the_result():
     job = Job(work)
     assert list(job)[-1] == 4
     assert job.result == "done"
+
+
+def test_silence_is_a_beat_where_that_is_wanted():
+    def work(report, stopped):
+        time.sleep(0.35)
+        return "done"
+
+    assert set(Job(work, beat=0.1)) == {None} and list(Job(work)) == []
 
 
 def test_an_error_is_raised_where_it_is_waited_for():
@@ -62,3 +71,15 @@ def test_work_ends_when_nobody_listens():
     next(reports)
     reports.close()  # waits for the work, which would go on for ever
     assert job.stopped
+    assert not [one for one in threading.enumerate() if one.name.startswith("stylize-web-job")]
+
+
+def test_the_end_stops_all_and_what_begins_later():
+    running = Running()
+    job, late = Job(endless), Job(endless)
+    following = running.follow("me", "learning", job)
+    next(following)
+    running.stop_all()
+    list(following)
+    assert job.result == "stopped"
+    assert list(running.follow("you", "learning", late)) in ([], ["still"]) and late.result == "stopped"

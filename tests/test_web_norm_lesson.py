@@ -7,11 +7,24 @@ import torch
 
 from stylize.errors import InputError
 from stylize.evaluation import style_distance
-from stylize.images import to_tensor
+from stylize.images import read_image, resize_long_edge, to_tensor
 from stylize.paintings import load_painting
 from stylize.stylizer import load
-from stylize.web.norm_lesson import ALONE, BRIGHT, DARK, Change, NormLesson, Painted, finding
-from stylize.zoo import painting_path
+from stylize.web.norm_lesson import (
+    ALONE,
+    BRIGHT,
+    DARK,
+    LESSON_EDGE,
+    SCENES,
+    Change,
+    Distances,
+    NormLesson,
+    Painted,
+    finding,
+    measured_finding,
+)
+from stylize.web.offers import EXAMPLE_PHOTO
+from stylize.zoo import example_photos, painting_path
 from tests.helpers import synthetic_image, tiny_weights
 
 STYLE = "starry-night"
@@ -73,6 +86,44 @@ def test_the_distance_is_that_of_the_evaluation(lesson, photo):
     painting = load_painting(painting_path(STYLE), 384)
     expected = style_distance(torch.cat(list(images.values())), painting)
     assert list(measured.values()) == pytest.approx(expected.tolist(), rel=1e-3)
+
+
+def test_measuring_compares_with_the_photo_as_it_is(lesson, photo):
+    painted = lesson.paint(photo, STYLE, Change(contrast=0.3))
+    measured = lesson.measure(photo, STYLE, painted)
+    plain = lesson.paint(photo, STYLE, Change())
+    assert measured.before == pytest.approx(lesson.distances(STYLE, plain.paintings), rel=1e-3)
+    assert measured.photo == pytest.approx(lesson.distances(STYLE, {"photo": to_tensor(photo)})["photo"], rel=1e-3)
+    assert measured.now["instance"] == pytest.approx(measured.before["instance"], rel=0.01)
+    assert abs(measured.now["batch"] / measured.before["batch"] - 1) > 0.003
+    assert lesson.measure(photo, STYLE, plain).now == pytest.approx(measured.before, rel=1e-3)
+
+
+@pytest.mark.parametrize("style", ["starry-night", "great-wave"])
+def test_the_shipped_batch_norm_falls_apart_and_instance_norm_does_not(style):
+    """What the page shows a class, by numbers: of the shipped networks, on the photo it begins with."""
+    networks = {norm: load(style, norm, device="cpu") for norm in ("instance", "batch")}
+    lesson = NormLesson([style], lambda name, norm: networks[norm], "cpu")
+    path = next(path for path in example_photos() if path.stem == EXAMPLE_PHOTO)
+    photo = resize_long_edge(read_image(path), LESSON_EDGE)
+    for name, change in SCENES.items():
+        painted = lesson.paint(photo, style, change)
+        assert 255 * painted.moved["batch"] > 10, name
+        if change.linear:
+            measured = lesson.measure(photo, style, painted)
+            assert 255 * painted.moved["instance"] < 2, name
+            assert measured.now["instance"] == pytest.approx(measured.before["instance"], rel=0.03), name
+            assert measured.now["batch"] > 1.2 * measured.before["batch"], name
+            assert measured.before["instance"] < measured.before["batch"] < 0.2 * measured.photo
+        else:
+            assert 255 * painted.moved["instance"] > 5, name
+
+
+def test_the_sentence_about_distances_follows_the_numbers():
+    measured = Distances({"instance": 0.05, "batch": 0.4}, {"instance": 0.05, "batch": 0.1}, 0.9)
+    said = measured_finding(Change(contrast=0.5), measured)
+    assert "instance norm 0.050 → 0.050 (1.0 times)" in said and "batch norm 0.100 → 0.400 (4.0 times)" in said
+    assert "0.900" in said and measured_finding(Change(), measured) == ""
 
 
 def test_the_sentence_follows_the_numbers():

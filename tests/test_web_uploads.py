@@ -132,3 +132,69 @@ def test_an_upload_may_be_transparent(tmp_path):
     path = tmp_path / "clear.png"
     Image.new("RGBA", (20, 10), (255, 0, 0, 100)).save(path)
     assert read_upload(path, Limits()).alpha is not None
+
+
+def test_what_a_session_had_goes_after_it_has_left():
+    with PrivateFolder(left_seconds=0) as folder:
+        mine, theirs = folder.new_folder("me"), folder.new_folder("them")
+        for path in (mine / "picture.jpg", theirs / "picture.jpg"):
+            path.write_bytes(b"x")
+        word = folder.publish(mine / "picture.jpg")
+        upload = folder.new_folder() / "photo.jpg"
+        upload.write_bytes(b"x")
+        folder.claim(upload, "me")
+        folder.tidy()
+        assert mine.exists() and upload.exists() and folder.published(word)
+        folder.leave("me")
+        folder.tidy()
+        assert not mine.exists() and not upload.parent.exists() and folder.published(word) is None
+        assert (theirs / "picture.jpg").exists()
+
+
+def test_a_file_that_two_sessions_sent_stays_for_the_other():
+    with PrivateFolder(left_seconds=0) as folder:
+        upload = folder.new_folder() / "photo.jpg"
+        upload.write_bytes(b"x")
+        folder.claim(upload, "me")
+        folder.claim(upload, "them")
+        folder.leave("me")
+        folder.drop(upload)
+        folder.tidy()
+        assert upload.exists()
+        folder.leave("them")
+        folder.tidy()
+        assert not upload.exists()
+
+
+def test_a_session_that_comes_back_keeps_its_files():
+    with PrivateFolder(left_seconds=0) as folder:
+        path = folder.new_folder("me") / "picture.jpg"
+        path.write_bytes(b"x")
+        folder.leave("me")
+        folder.touch("me")
+        folder.tidy()
+        assert path.exists()
+
+
+def test_files_of_a_session_that_is_there_do_not_grow_old():
+    with PrivateFolder(kept_seconds=100) as folder:
+        mine, nobodys = folder.new_folder("me") / "a.jpg", folder.new_folder() / "b.jpg"
+        for path in (mine, nobodys):
+            path.write_bytes(b"x")
+            os.utime(path, (time.time() - 200,) * 2)
+        folder.tidy()
+        assert mine.exists() and not nobodys.exists()
+
+
+def test_a_refused_upload_is_removed_and_nothing_outside_the_folder_is(tmp_path):
+    outside = save_photo(tmp_path / "mine.png")
+    with PrivateFolder() as folder:
+        upload = folder.new_folder() / "bad.jpg"
+        upload.write_bytes(b"x")
+        folder.drop(upload)
+        folder.drop(outside)
+        folder.claim(outside, "me")
+        folder.leave("me")
+        folder.left_seconds = 0
+        folder.tidy()
+        assert not upload.parent.exists() and outside.exists()

@@ -70,12 +70,16 @@ def command(
         precision=precision,
         limits=Limits(max_megabytes, max_megapixels),
     )
-    from stylize.web.server import serve
+    from stylize.web.server import LOCAL_HOSTS, serve
 
     def ready(address: str) -> None:
         click.echo(f"The page is at {address}")
-        if host in ("0.0.0.0", "::"):
-            click.echo("Everybody who can reach this computer can use it.")
+        if host not in LOCAL_HOSTS:
+            click.echo(
+                "Warning: everybody who can reach this computer over the network can use the page, its computing "
+                "time and its memory; there is no password.",
+                err=True,
+            )
         click.echo("Ctrl-C ends it.")
 
     with _ended_by_signals(), suppress(KeyboardInterrupt):

@@ -15,12 +15,18 @@ from stylize.training import train
 from stylize.web.settings import Limits
 from stylize.web.uploads import read_upload
 
-EFFORTS: dict[str, dict[str, Any]] = {
-    "quick look": {"steps": 60, "image_size": 128},
-    "good": {"steps": 300, "image_size": 192},
-    "thorough": {"steps": 800, "image_size": 192},
-}
-"""Settings by the name of the effort."""
+STEPS = (5, 1000)
+"""Fewest and most steps that can be chosen."""
+
+DEFAULT_STEPS = int(ADAPTING["steps"])
+
+CROPS = (64, 256)
+"""Smallest and largest side of the squares that are learned from, in pixels."""
+
+DEFAULT_CROP = int(ADAPTING["image_size"])
+
+PAINTING_FACTOR = 2
+"""Short side of the painting beside the side of the squares: the same strokes with small squares as with large ones."""
 
 SAMPLES = 8
 """Samples that are shown on the way, about."""
@@ -67,26 +73,44 @@ class Adapted:
     seconds: float
 
 
-def adapting_config(
-    painting: Path, collection: Collection, folder: Path, effort: str, photos: Path | None = None, device: str = "auto"
-) -> TrainConfig:
-    """Return what is to be trained: a style file in ``folder`` named after the painting.
+@dataclass(frozen=True)
+class Effort:
+    """How long to learn.
 
-    Raises:
-        InputError: There is no such effort.
+    Attributes:
+        steps: Steps, within :data:`STEPS`.
+        crop: Side of the squares that are learned from, in pixels, within :data:`CROPS`.
     """
-    if effort not in EFFORTS:
-        raise InputError(f"effort '{effort}' given; {', '.join(EFFORTS)} are accepted")
-    values = ADAPTING | EFFORTS[effort]
+
+    steps: int = DEFAULT_STEPS
+    crop: int = DEFAULT_CROP
+
+    def __post_init__(self) -> None:
+        for what, value, (least, most) in (("steps", self.steps, STEPS), ("pixels", self.crop, CROPS)):
+            if not least <= value <= most:
+                raise InputError(f"{value} {what} given; {least} to {most} are accepted")
+
+
+def adapting_config(
+    painting: Path,
+    collection: Collection,
+    folder: Path,
+    effort: Effort,
+    photos: Path | None = None,
+    device: str = "auto",
+) -> TrainConfig:
+    """Return what is to be trained: a style file in ``folder`` named after the painting."""
+    values = ADAPTING | {"steps": effort.steps, "image_size": effort.crop}
     return TrainConfig(
         style=painting,
         photos=photos,
         output=folder / f"{painting.stem}.safetensors",
         adapt=str(collection.weights.path.resolve()),
         batch_size=BATCH if photos is None else min(BATCH, max(1, len(find_images(photos)) - HELD_OUT)),
+        style_size=PAINTING_FACTOR * effort.crop,
         validation_photos=HELD_OUT,
-        validation_interval=max(1, values["steps"] // SAMPLES),
-        checkpoint_interval=values["steps"],
+        validation_interval=max(1, effort.steps // SAMPLES),
+        checkpoint_interval=effort.steps,
         device=device,
         **values,
     )
@@ -96,7 +120,7 @@ def adapt(
     painting: Path,
     collection: Collection,
     folder: Path,
-    effort: str,
+    effort: Effort,
     limits: Limits,
     *,
     report: Callable[[Progress], None],
@@ -110,7 +134,7 @@ def adapt(
         painting: The picture.
         collection: The network that it becomes a style of.
         folder: Where the style file goes, and the folder of the run.
-        effort: One of :data:`EFFORTS`.
+        effort: How long to learn.
         limits: How large the picture may be.
         report: Called after every step.
         stopped: Says whether to stop.

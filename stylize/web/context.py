@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
-
-from stylize.images import write_image
 from stylize.web.jobs import Running
+from stylize.web.line import Line, Place
 from stylize.web.norm_lesson import NormLesson
 from stylize.web.offers import Offers
+from stylize.web.own_styles import OwnStyles
 from stylize.web.private_folder import PrivateFolder
 from stylize.web.settings import Settings
 
 PAINTING = "painting"
 FULL_SIZE = "full size"
 LEARNING = "learning"
+KINDS = (PAINTING, FULL_SIZE, LEARNING)
 """Kinds of work; of each, one is done at a time, and whoever comes next waits."""
 
 
@@ -29,7 +31,9 @@ class Context:
         folder: Where files go.
         offers: The styles.
         lesson: The lesson of the second tab.
-        running: Long work, by the session that started it.
+        running: Work that runs or waits, by the session that started it.
+        own: The styles that the sessions have learned.
+        lines: For each kind of work the line in which it waits.
     """
 
     settings: Settings
@@ -37,22 +41,46 @@ class Context:
     offers: Offers
     lesson: NormLesson
     running: Running = field(default_factory=Running)
+    own: OwnStyles = field(default_factory=OwnStyles)
+    lines: dict[str, Line] = field(default_factory=dict)
 
-    def shown(self, image: Image.Image, name: str) -> str:
-        """Write a picture for the page to show, and return its file."""
-        path = self.folder.new_folder() / f"{name}.jpg"
-        write_image(image, path)
-        return str(path)
+    def __post_init__(self) -> None:
+        for kind in KINDS:
+            self.lines.setdefault(kind, Line(self.settings.waiting))
+
+    @contextmanager
+    def place(self, session: str, kind: str) -> Iterator[Place]:
+        """Hold a place in the line of a kind of work, which the session can give up by stopping that work."""
+        self.folder.touch(session)
+        with self.lines[kind].enter() as place, self.running.knowing(session, kind, place):
+            yield place
+
+    def left(self, session: str) -> None:
+        """Stop what a session that has left had begun, and let its files go."""
+        self.running.stop(session)
+        self.folder.leave(session)
 
 
 @dataclass(frozen=True)
 class PaintingTab:
-    """What other tabs need of the first.
+    """What other tabs need of the first; all but the last two are parts of the page.
 
     Attributes:
         photo: State of the session: the photo (:class:`stylize.web.uploads.Photo`), or None.
+        chosen: State of the session: names of the chosen styles.
+        mixing: Whether they are mixed.
+        norm: The chosen normalisation.
+        styles: The thumbnails.
+        shares: The sliders of a mixture.
+        live: How an event repaints.
         begin: The event with which the page begins: it has chosen a photo when it is over.
     """
 
     photo: Any
+    chosen: Any
+    mixing: Any
+    norm: Any
+    styles: Any
+    shares: list[Any]
+    live: dict[str, Any]
     begin: Any

@@ -42,6 +42,8 @@ CALLS = frozenset(
 )
 FILES = f"{API}/file="
 HEARTBEAT = f"{API}/heartbeat/"
+KEPT = "/kept/"
+"""Pictures and style files to download: after it comes a secret word, and never a path."""
 
 UPLOAD = f"{API}/upload"
 
@@ -93,6 +95,9 @@ class Guard:
             return
         if scope["type"] != "http":
             return  # the page uses no web sockets
+        if scope["path"].startswith(KEPT) and self._is_known(scope):
+            await self._send_kept(scope, receive, send)
+            return
         refusal = self._refusal(scope)
         if refusal is not None:
             await _answer(send, *refusal)
@@ -125,9 +130,24 @@ class Guard:
 
         await self.application(scope, counted, sending)
 
+    def _is_known(self, scope: Scope) -> bool:
+        """Say whether the page is asked for under a name of its own."""
+        return self.hosts is None or _host(scope) in self.hosts
+
+    async def _send_kept(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a file that was published."""
+        path = self.folder.published(scope["path"].removeprefix(KEPT))
+        if path is None or scope["method"] not in ("GET", "HEAD"):
+            await _answer(send, 404, "This file is no longer here; make it once more.")
+            return
+        from starlette.responses import FileResponse
+
+        headers = {name.decode("ascii"): value.decode("ascii") for name, value in HEADERS}
+        await FileResponse(path, headers=headers, filename=path.name)(scope, receive, send)
+
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Return the status and the text of a request that is not let through, or None."""
-        if self.hosts is not None and _host(scope) not in self.hosts:
+        if not self._is_known(scope):
             return 403, "This page is for this computer alone."
         path = scope["path"]
         # Twice decoded, because what comes after the guard may decode once more.

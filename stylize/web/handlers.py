@@ -2,42 +2,100 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import html
-import inspect
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from stylize.errors import StylizeError
+from stylize.web.line import Wait
 
 ERROR_SECONDS = 12
+
+LOOK_SECONDS = 0.2
+"""Time between two looks at whether the turn of somebody who waits has come."""
+
+_END = object()
 
 
 def handler(function: Callable[..., Any], **special: type) -> Callable[..., Any]:
     """Return a function for Gradio whose errors reach the user as one line, and not as a fault of the page.
 
     Args:
-        function: A function or a generator function.
-        special: What Gradio is to give for a parameter: ``gradio.Request`` or ``gradio.SelectData``. Gradio reads it
+        function: A function that is quick.
+        special: What Gradio is to give for a parameter: ``gradio.Request`` or ``gradio.EventData``. Gradio reads it
             from the annotations, which cannot name its types where Gradio is not imported.
     """
-    if inspect.isgeneratorfunction(inspect.unwrap(function)):
 
-        @functools.wraps(function)
-        def wrapped(*values: Any) -> Iterator[Any]:
-            with _clear_errors():
-                yield from function(*values)
-
-    else:
-
-        @functools.wraps(function)
-        def wrapped(*values: Any) -> Any:
-            with _clear_errors():
-                return function(*values)
+    @functools.wraps(function)
+    def wrapped(*values: Any) -> Any:
+        with _clear_errors():
+            return function(*values)
 
     wrapped.__annotations__ = dict(special)
     return wrapped
+
+
+def in_turn(function: Callable[..., Iterator[Any]], **special: type) -> Callable[..., AsyncIterator[Any]]:
+    """Return a function for Gradio from a generator function that works in steps, and may wait before it begins.
+
+    A step runs in a thread. Between two looks at whether its turn has come, nobody who waits holds one.
+
+    Args:
+        function: It yields what is shown, or :class:`stylize.web.line.Wait` while it waits.
+        special: See :func:`handler`.
+    """
+
+    @functools.wraps(function)
+    async def wrapped(*values: Any) -> AsyncIterator[Any]:
+        steps, step, shown = _Steps(function(*values)), None, None
+        try:
+            with _clear_errors():
+                while True:
+                    step = asyncio.ensure_future(asyncio.to_thread(steps.next))
+                    found = await asyncio.shield(step)  # a thread cannot be cancelled, so it is let come to its end
+                    if found is _END:
+                        return
+                    if not isinstance(found, Wait):
+                        yield found
+                        continue
+                    if found.shown != shown:
+                        shown = found.shown
+                        yield shown
+                    await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            if step is None or step.done():
+                await asyncio.to_thread(steps.close)
+            else:
+                step.add_done_callback(functools.partial(_close_later, asyncio.get_running_loop(), steps))
+
+    wrapped.__annotations__ = dict(special)
+    return wrapped
+
+
+class _Steps:
+    """A generator that threads work in, one at a time: where a step still runs, closing waits for its end."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator, self._lock = generator, threading.Lock()
+
+    def next(self) -> Any:
+        with self._lock:
+            return next(self._generator, _END)
+
+    def close(self) -> None:
+        with self._lock:
+            self._generator.close()
+
+
+def _close_later(loop: asyncio.AbstractEventLoop, steps: _Steps, step: asyncio.Future[Any]) -> None:
+    if not step.cancelled():
+        step.exception()  # looked at, so that nobody complains that it was not
+    if not loop.is_closed():
+        loop.run_in_executor(None, steps.close)
 
 
 @contextmanager

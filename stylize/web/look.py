@@ -47,4 +47,6 @@ def make_theme() -> gradio.Theme:
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",
         slider_color="*primary_600",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
     )

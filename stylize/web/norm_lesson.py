@@ -21,7 +21,7 @@ from stylize.config import LossConfig
 from stylize.devices import choose_device, choose_precision
 from stylize.errors import InputError
 from stylize.evaluation import change_contrast, painting_size
-from stylize.images import to_image, to_tensor
+from stylize.images import resize_short_side, to_image, to_tensor
 from stylize.losses import PerceptualLoss, gram_matrix, style_distance
 from stylize.network_norms import batch_statistics
 from stylize.paintings import load_painting
@@ -35,6 +35,9 @@ MATES_CHOICES = (ALONE, DARK, BRIGHT)
 
 LESSON_EDGE = 320
 """Long edge of the pictures in pixels: small enough to follow a slider on two cores."""
+
+LEAST_SIDE = 32
+"""Short side in pixels below which a photo is enlarged: the loss network halves it several times."""
 
 STILL = 2 / 255
 """Mean change of a painting, of 1, up to which it is called the same: two grey levels, which paintings side by side do
@@ -68,9 +71,47 @@ class Change:
         return change_brightness(change_contrast(change_gamma(photo, self.gamma), self.contrast), self.brightness)
 
     @property
+    def words(self) -> str:
+        """What is done, in words; empty where nothing is."""
+        parts = []
+        if self.gamma != 1:
+            parts.append(f"gamma {self.gamma:g}")
+        if self.contrast != 1:
+            parts.append(f"contrast {self.contrast:g}")
+        if self.brightness != 0:
+            parts.append(f"brightness {self.brightness:+g}")
+        if self.mates != ALONE:
+            parts.append(self.mates)
+        return ", ".join(parts)
+
+    @property
     def linear(self) -> bool:
         """Whether it is a factor and a sum, which instance norm undoes."""
         return self.gamma == 1
+
+
+SCENES: dict[str, Change] = {
+    "Fog": Change(contrast=0.25, brightness=0.2),
+    "Dusk": Change(contrast=0.4, brightness=-0.3),
+    "Gamma 2.2": Change(gamma=2.2),
+    "Dark neighbours": Change(mates=DARK),
+}
+"""Changes to begin with, by the words on their buttons."""
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Style distances to the painting: 0 is the same statistics.
+
+    Attributes:
+        now: By the norm, of the paintings of the changed photo.
+        before: By the norm, of the paintings of the photo as it is.
+        photo: Of the photo as it is, unpainted.
+    """
+
+    now: dict[str, float]
+    before: dict[str, float]
+    photo: float
 
 
 @dataclass(frozen=True)
@@ -112,6 +153,7 @@ class NormLesson:
         self._loss: PerceptualLoss | None = None
         self._targets: dict[str, dict[str, Tensor]] = {}
         self._plain: tuple[object, dict[str, Tensor]] | None = None
+        self._measured: tuple[object, dict[str, float]] | None = None
 
     def paint(self, photo: Image.Image, style: str, change: Change) -> Painted:
         """Paint a changed photo with both norms.
@@ -130,7 +172,7 @@ class NormLesson:
 
     def _unchanged(self, photo: Image.Image, pixels: Tensor, style: str) -> dict[str, Tensor]:
         """Return the paintings of the photo as it is, kept for the next change of the same photo."""
-        key = (style, photo.size, hash(photo.tobytes()))
+        key = _key(style, photo)
         if self._plain is None or self._plain[0] != key:
             made = {norm: self._paint(self._network(style, norm), pixels, ALONE) for norm in self.norms}
             self._plain = (key, made)
@@ -149,12 +191,28 @@ class NormLesson:
         with torch.no_grad(), mode, casting:
             return network(batch)[:1].float().clamp(0, 1).cpu()
 
-    def distances(self, style: str, paintings: dict[str, Tensor]) -> dict[str, float]:
-        """Return the style distance of each painting to the painting of the style: 0 = the same statistics."""
-        batch = torch.cat([paintings[norm] for norm in self.norms]).to(self._device)
+    def measure(self, photo: Image.Image, style: str, painted: Painted) -> Distances:
+        """Measure paintings of a photo, and for comparison those of the photo as it is and the photo itself.
+
+        Args:
+            photo: The photo as it is.
+            style: The style.
+            painted: What :meth:`paint` made of it.
+        """
+        key = _key(style, photo)
+        if self._measured is None or self._measured[0] != key:
+            pixels = to_tensor(photo)
+            plain = self.distances(style, self._unchanged(photo, pixels, style) | {"photo": pixels})
+            self._measured = (key, plain)
+        before = dict(self._measured[1])
+        return Distances(self.distances(style, painted.paintings), before, before.pop("photo"))
+
+    def distances(self, style: str, pictures: dict[str, Tensor]) -> dict[str, float]:
+        """Return the style distance of each picture (1, 3, H, W) to the painting of the style."""
+        batch = torch.cat(list(pictures.values())).to(self._device)
         with torch.no_grad():
             measured = style_distance(self._grams(batch), self._target(style), LossConfig())
-        return dict(zip(self.norms, measured.tolist(), strict=True))
+        return dict(zip(pictures, measured.tolist(), strict=True))
 
     def _loss_network(self) -> PerceptualLoss:
         if self._loss is None:
@@ -178,6 +236,27 @@ class NormLesson:
             with torch.no_grad():
                 self._targets[style] = self._grams(load_painting(path, size).to(self._device))
         return self._targets[style]
+
+
+def large_enough(photo: Image.Image) -> Image.Image:
+    """Return a photo whose sides are long enough to be measured, enlarged if need be."""
+    return photo if min(photo.size) >= LEAST_SIDE else resize_short_side(photo, LEAST_SIDE)
+
+
+def _key(style: str, photo: Image.Image) -> object:
+    return (style, photo.size, hash(photo.tobytes()))
+
+
+def measured_finding(change: Change, distances: Distances) -> str:
+    """Say in plain words what the change did to the style distances, from the numbers."""
+    if change == Change():
+        return ""
+    parts = []
+    for norm, now in distances.now.items():
+        before = distances.before[norm]
+        times = f" ({now / before:.1f} times)" if before > 0 else ""
+        parts.append(f"{norm} norm {before:.3f} → {now:.3f}{times}")
+    return f"Style distance: {', '.join(parts)}; the unpainted photo has {distances.photo:.3f}."
 
 
 def finding(change: Change, painted: Painted) -> str:

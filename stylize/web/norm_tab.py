@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 from stylize.web.context import PAINTING, Context, PaintingTab
-from stylize.web.handlers import handler
-from stylize.web.norm_lesson import ALONE, LESSON_EDGE, MATES_CHOICES, Change, finding
-from stylize.web.parts import figure, measure, note
+from stylize.web.handlers import handler, in_turn
+from stylize.web.line import Wait
+from stylize.web.norm_lesson import (
+    ALONE,
+    LESSON_EDGE,
+    MATES_CHOICES,
+    SCENES,
+    Change,
+    Distances,
+    finding,
+    large_enough,
+    measured_finding,
+)
+from stylize.web.offers import style_title
+from stylize.web.parts import figure, measure, note, waiting
 from stylize.web.uploads import Photo
 
 TITLES = {"instance": "Instance norm", "batch": "Batch norm"}
 
-SEEN = "<strong>What the networks see</strong><span>the photo, changed</span>"
+SEEN = "<strong>What the networks see</strong><span>{}</span>"
 
 INTRODUCTION = (
-    "<p>Move a slider, as a cloud or a camera would. A network with <b>instance norm</b> measures contrast and "
-    "brightness in each photo and takes them out. One with <b>batch norm</b> takes out what was usual in its training "
-    "photos instead, or, in training, what the photos of its batch have in common. The style distance says how far a "
-    "painting is from the style of the artist: 0 is the same.</p>"
+    "<p>Move a slider, as fog or a camera would. A network with <b>instance norm</b> measures the contrast and the "
+    "brightness of each photo and takes them out. One with <b>batch norm</b> takes out what was usual in the photos it "
+    "was trained on; in training, what the photos of a batch have in common. The bar is the style distance: empty is "
+    "the painting of the artist, full is the photo, unpainted. The mark is where it stood before the change.</p>"
 )
 
 
@@ -30,8 +43,8 @@ class NormActions:
         self.context = context
 
     def compare(
-        self, photo: Photo | None, style: str, contrast: float, brightness: float, gamma: float, mates: str
-    ) -> Iterator[tuple[str, str, str, str]]:
+        self, session: str, photo: Photo | None, style: str, change: Change
+    ) -> Iterator[Wait | tuple[str, str, str, str]]:
         """Yield as HTML the changed photo, both paintings with what stands under each, and a sentence.
 
         The numbers take longer than the paintings, and come with the second answer.
@@ -40,26 +53,27 @@ class NormActions:
             yield "", "", "", note("Choose a photo in the first tab.")
             return
         lesson = self.context.lesson
-        change = Change(float(contrast), float(brightness), float(gamma), mates)
-        painted = lesson.paint(photo.preview(LESSON_EDGE), style, change)
-        pictures = painted.pictures()
-        moved = painted.moved if change != Change() else dict.fromkeys(lesson.norms)
-        seen = figure(pictures["photo"], "lesson", "the changed photo", SEEN)
-        said = note(finding(change, painted), "finding")
+        with self.context.place(session, PAINTING) as place:
+            for before in place.waiting():
+                yield Wait(waiting(before))
+            small = large_enough(photo.preview(LESSON_EDGE))
+            painted = lesson.paint(small, style, change)
+            pictures = painted.pictures()
+            moved = painted.moved if change != Change() else dict.fromkeys(lesson.norms)
+            seen = figure(
+                pictures["photo"], "lesson", "the changed photo", SEEN.format(change.words or "the photo as it is")
+            )
+            said = finding(change, painted)
 
-        def paintings(distances: dict[str, float | None]) -> list[str]:
-            return [
-                figure(
-                    pictures[norm],
-                    "lesson",
-                    f"painted with {norm} norm",
-                    measure(TITLES[norm], distances[norm], moved[norm]),
-                )
-                for norm in lesson.norms
-            ]
+            def shown(distances: Distances | None) -> Iterator[str]:
+                for norm in lesson.norms:
+                    known = distances and (distances.now[norm], distances.before[norm], distances.photo)
+                    below = measure(TITLES[norm], known, moved[norm])
+                    yield figure(pictures[norm], f"lesson {norm}", f"painted with {norm} norm", below)
 
-        yield (seen, *paintings(dict.fromkeys(lesson.norms)), said)
-        yield (seen, *paintings(lesson.distances(style, painted.paintings)), said)
+            yield (seen, *shown(None), note(said, "finding"))
+            distances = lesson.measure(small, style, painted)
+            yield (seen, *shown(distances), note(f"{said} {measured_finding(change, distances)}".strip(), "finding"))
 
 
 def build_norm_tab(context: Context, tab: Any, first: PaintingTab) -> None:
@@ -74,9 +88,12 @@ def build_norm_tab(context: Context, tab: Any, first: PaintingTab) -> None:
     with gr.Row(elem_classes="lesson-row"):
         places = {}
         for name in ("photo", *lesson.norms):
-            with gr.Column(min_width=120):
+            with gr.Column(min_width=120, elem_classes=f"of-{name}"):
                 places[name] = gr.HTML(elem_id=f"lesson-{name}")
     said = gr.HTML(elem_id="finding")
+    with gr.Row(elem_classes="scenes"):
+        reset = gr.Button("The photo as it is", elem_id="reset", size="sm")
+        scenes = {name: gr.Button(name, size="sm") for name in SCENES}
     with gr.Row():
         with gr.Column(min_width=280):
             contrast = gr.Slider(0.1, 2, 1, step=0.05, label="Contrast", info="1 is the photo", elem_id="contrast")
@@ -87,25 +104,33 @@ def build_norm_tab(context: Context, tab: Any, first: PaintingTab) -> None:
         with gr.Column(min_width=280):
             mates = gr.Radio(list(MATES_CHOICES), value=ALONE, label="The photo in its batch", elem_id="mates")
             style = gr.Radio(
-                [(name.replace("-", " ").capitalize(), name) for name in lesson.styles],
+                [(style_title(name), name) for name in lesson.styles],
                 value=lesson.styles[-1] if context.offers.first not in lesson.styles else context.offers.first,
                 label="Painting",
+                elem_id="lesson-style",
             )
-            reset = gr.Button("Back to the photo as it is", elem_id="reset")
+    controls = [contrast, brightness, gamma, mates]
+
+    def compare(request: Any, photo: Photo | None, name: str, *values: Any) -> Iterator[Any]:
+        *numbers, beside = values
+        for step in actions.compare(request.session_hash, photo, name, Change(*map(float, numbers), beside)):
+            yield Wait([gr.skip()] * len(places) + [step.shown]) if isinstance(step, Wait) else list(step)
+
+    def values_of(change: Change) -> tuple[float, float, float, str]:
+        return change.contrast, change.brightness, change.gamma, change.mates
+
     live = {
-        "fn": handler(actions.compare),
-        "inputs": [first.photo, style, contrast, brightness, gamma, mates],
+        "fn": in_turn(compare, request=gr.Request),
+        "inputs": [first.photo, style, *controls],
         "outputs": [*places.values(), said],
         "trigger_mode": "always_last",
-        "concurrency_id": PAINTING,
-        "concurrency_limit": 1,
+        "concurrency_limit": None,
         "show_progress": "hidden",
     }
-    for control in (contrast, brightness, gamma):
-        control.change(**live)
-    for control in (mates, style):
+    for control in (*controls, style):
         control.input(**live)
     tab.select(**live)
-    reset.click(
-        lambda: (1, 0, 1, ALONE), None, [contrast, brightness, gamma, mates], queue=False, show_progress="hidden"
-    ).success(**live)
+    for button, change in ((reset, Change()), *((button, SCENES[name]) for name, button in scenes.items())):
+        button.click(
+            handler(functools.partial(values_of, change)), None, controls, queue=False, show_progress="hidden"
+        ).success(**live)

@@ -1,14 +1,15 @@
-// The page of `stylize web`: the split between photo and painting, and names for thumbnails.
+// The page of `stylize web`: the split between photo and painting.
 
-// A split keeps its place when the next painting arrives.
+// The place of the line belongs to the page, so that the next painting comes with the line where it was.
 window.stylizeSplit = function (input) {
   window.stylizeSplitAt = input.value;
-  input.parentElement.style.setProperty("--at", input.value + "%");
+  document.documentElement.style.setProperty("--split-at", input.value + "%");
 };
-window.stylizeSplitBegin = function (image) {
-  var pair = image.closest(".split"), input = pair.querySelector("input");
-  if (window.stylizeSplitAt !== undefined) { input.value = window.stylizeSplitAt; }
-  pair.style.setProperty("--at", input.value + "%");
+// Another split of the page, or one that was made anew, takes that place before it is moved.
+window.stylizeSplitBegin = function (input) {
+  if (window.stylizeSplitAt !== undefined && input.value !== window.stylizeSplitAt) {
+    input.value = window.stylizeSplitAt;
+  }
 };
 window.stylizeFull = function (button) {
   var pair = button.closest("figure").querySelector(".split");
@@ -18,13 +19,3 @@ window.stylizeFull = function (button) {
     pair.requestFullscreen();
   }
 };
-// Screen readers hear the names of thumbnails, and not only their numbers.
-new MutationObserver(function () {
-  document.querySelectorAll("button.thumbnail-item").forEach(function (button) {
-    var image = button.querySelector("img");
-    if (image && image.alt && button.getAttribute("aria-label") !== image.alt) {
-      button.setAttribute("aria-label", image.alt);
-      button.title = image.alt;
-    }
-  });
-}).observe(document, { childList: true, subtree: true });

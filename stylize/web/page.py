@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stylize.web.adapt_tab import build_adapt_tab
 from stylize.web.context import Context
 from stylize.web.handlers import handler
+from stylize.web.jobs import Running
 from stylize.web.look import HEADER
 from stylize.web.norm_lesson import NormLesson
 from stylize.web.norm_tab import build_norm_tab
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 TITLE = "stylize"
 
 
-def build_page(settings: Settings, folder: PrivateFolder) -> gradio.Blocks:
+def build_page(settings: Settings, folder: PrivateFolder, running: Running) -> gradio.Blocks:
     """Return the page.
+
+    Args:
+        settings: How it paints.
+        folder: Where files go.
+        running: Knows what runs, so that it can be stopped from outside.
 
     Raises:
         StylizeError: There is nothing to paint with.
@@ -31,21 +37,21 @@ def build_page(settings: Settings, folder: PrivateFolder) -> gradio.Blocks:
 
     offers = Offers(settings)
     lesson = NormLesson(offers.with_both_norms(), offers.alone, settings.device)
-    context = Context(settings, folder, offers, lesson)
+    context = Context(settings, folder, offers, lesson, running)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(HEADER)
-        with gr.Tabs():
+        with gr.Tabs(selected="paint") as tabs:
             with gr.Tab("Paint", id="paint"):
                 first = build_painting_tab(context, page)
             with gr.Tab("Why instance norm", id="norms") as norms:
                 build_norm_tab(context, norms, first)
             with gr.Tab("New style", id="adapt"):
-                build_adapt_tab(context, first)
+                build_adapt_tab(context, first, tabs)
 
         def left(request: Any) -> None:
-            context.running.stop(request.session_hash)
+            context.left(request.session_hash)
 
         page.unload(handler(left, request=gr.Request))
-    # What is queued can be asked for through the queue alone.
-    page.queue(max_size=settings.waiting, default_concurrency_limit=1, api_open=False)
+    # What is queued can be asked for through the queue alone. Who waits for whom is decided by the context's lines.
+    page.queue(max_size=None, default_concurrency_limit=None, api_open=False)
     return page

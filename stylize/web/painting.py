@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from stylize.controls import Controls
-from stylize.errors import StylizeError
+from stylize.errors import InputError
 from stylize.images import Picture, resize_long_edge, write_image
 from stylize.large_pictures import default_memory, needed_bytes, paint_large
 from stylize.stylizer import Stylizer
@@ -22,13 +22,13 @@ PREVIEW_SIZES = (256, 1024)
 STRIPS_FROM = 4_000_000
 """Pixels from which a picture is painted in strips: it takes seconds, and strips tell how far it is."""
 
+WHOLE_BYTES = 40
+"""Bytes of memory for each pixel of a picture that is painted small and enlarged: in float32 the photo, the painting
+and what the photo style makes of it; and pixels of four bytes."""
+
 SAME_STROKES = "as in the preview"
 FINE_STROKES = "fine"
 STROKES = (SAME_STROKES, FINE_STROKES)
-
-
-class Stopped(StylizeError):
-    """The user stopped the work."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ def paint_full_size(
             on_strip=on_part,
         )
         return output
+    _check_memory(stylizer, width, height, scale, memory)
     painted = _paint_whole(stylizer, picture, Controls(scale=scale, preserve_colour=wanted.preserve_colour))
     write_image(painted, output, alpha=picture.alpha, exif=picture.exif)
     if on_part is not None:
@@ -117,6 +118,20 @@ def _wants_strips(stylizer: Stylizer, width: int, height: int, memory: int | Non
         return False
     limit = default_memory() if memory is None else memory
     return width * height >= STRIPS_FROM or needed_bytes(stylizer, width, height) > limit
+
+
+def _check_memory(stylizer: Stylizer, width: int, height: int, scale: float, memory: int | None) -> None:
+    """Raise InputError where a picture is too large to be painted in one piece, before the memory is taken."""
+    needed = WHOLE_BYTES * width * height
+    if scale == 1 and stylizer.network is not None:
+        needed = max(needed, needed_bytes(stylizer, width, height))
+    limit = default_memory() if memory is None else memory
+    if needed > limit:
+        raise InputError(
+            f"{width} x {height} pixels need about {needed / 1e9:.1f} GB of memory like this, and {limit / 1e9:.1f} GB "
+            f"may be taken; choose a smaller size to keep, or strength 1 with strokes '{FINE_STROKES}', which is "
+            "painted in parts"
+        )
 
 
 def _paint_whole(stylizer: Stylizer, picture: Picture, controls: Controls) -> Image.Image:

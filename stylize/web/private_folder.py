@@ -1,4 +1,7 @@
-"""The folder that holds what users send and get: for this user of the machine alone, and gone at the end."""
+"""The folder that holds what users send and get: for this user of the machine alone, and gone at the end.
+
+A file has an owner where it belongs to a session of the page: it goes soon after that session has left.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,34 @@ import shutil
 import tempfile
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 KEPT_SECONDS = 3600.0
-"""How long a file is kept after its last change."""
+"""How long a file is kept after its last change, or, where it has an owner, after the last sign of that owner."""
+
+LEFT_SECONDS = 120.0
+"""How long the files of a session are kept after it has left: a phone that was locked for a moment comes back."""
 
 KEPT_BYTES = 4 * 10**9
 """Most bytes of all files together; beyond that the oldest go first."""
 
-TIDY_SECONDS = 60.0
+TIDY_SECONDS = 30.0
 """Time between two looks at the folder."""
+
+
+@dataclass
+class _Owner:
+    """What a session has in the folder; times are those of :func:`time.monotonic`."""
+
+    folders: set[Path] = field(default_factory=set)
+    uploads: set[Path] = field(default_factory=set)
+    seen: float = 0.0
+    left: float | None = None
+
+    def has(self, path: Path) -> bool:
+        return path in self.uploads or not self.folders.isdisjoint(path.parents)
 
 
 class PrivateFolder:
@@ -26,14 +46,20 @@ class PrivateFolder:
     Args:
         kept_seconds: Age from which files are removed.
         kept_bytes: Size of all files from which the oldest are removed.
+        left_seconds: How long the files of a session stay after it has left.
 
     Attributes:
         path: The folder, an absolute path without links.
     """
 
-    def __init__(self, kept_seconds: float = KEPT_SECONDS, kept_bytes: int = KEPT_BYTES) -> None:
-        self.kept_seconds, self.kept_bytes = kept_seconds, kept_bytes
+    def __init__(
+        self, kept_seconds: float = KEPT_SECONDS, kept_bytes: int = KEPT_BYTES, left_seconds: float = LEFT_SECONDS
+    ) -> None:
+        self.kept_seconds, self.kept_bytes, self.left_seconds = kept_seconds, kept_bytes, left_seconds
         self.path = Path(tempfile.mkdtemp(prefix="stylize-web-")).resolve()  # mkdtemp makes it for its owner alone
+        self._owners: dict[str, _Owner] = {}
+        self._published: dict[str, Path] = {}
+        self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_tidy, daemon=True, name="stylize-web-tidy")
         self._thread.start()
@@ -52,11 +78,51 @@ class PrivateFolder:
         self._thread.join(timeout=5)
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def new_folder(self) -> Path:
+    def new_folder(self, owner: str | None = None) -> Path:
         """Make a folder in it whose name cannot be guessed, and return its path."""
         path = self.path / secrets.token_hex(16)
         path.mkdir(mode=0o700)
+        if owner is not None:
+            with self._lock:
+                self._owner(owner).folders.add(path)
         return path
+
+    def claim(self, path: Path, owner: str) -> None:
+        """Say that an uploaded file belongs to a session; several may have sent the same one."""
+        with self._lock:
+            if self.holds(path):
+                self._owner(owner).uploads.add(path.resolve())
+
+    def drop(self, path: Path) -> None:
+        """Remove an uploaded file that nobody has claimed."""
+        with self._lock:
+            known = any(path.resolve() in owner.uploads for owner in self._owners.values())
+        if not known and self.holds(path):
+            _remove(path)
+
+    def touch(self, owner: str) -> None:
+        """Say that a session is there."""
+        with self._lock:
+            if owner in self._owners:
+                self._owner(owner)
+
+    def leave(self, owner: str) -> None:
+        """Say that a session has left: its files go, unless it comes back soon."""
+        with self._lock:
+            if owner in self._owners:
+                self._owners[owner].left = time.monotonic()
+
+    def publish(self, path: Path) -> str:
+        """Let a file be downloaded, and return the secret word in its address."""
+        word = secrets.token_urlsafe(16)
+        with self._lock:
+            self._published[word] = path
+        return word
+
+    def published(self, word: str) -> Path | None:
+        """Return the file of a secret word, if there is one and the file is still there."""
+        path = self._published.get(word)
+        return path if path is not None and path.is_file() else None
 
     def holds(self, path: str | Path) -> bool:
         """Say whether a path leads into this folder, links followed."""
@@ -66,7 +132,37 @@ class PrivateFolder:
             return False
 
     def tidy(self) -> None:
-        """Remove files that are too old, and the oldest ones while all together are too large."""
+        """Remove what belongs to sessions that left, files that are too old, and the oldest of too many."""
+        now = time.monotonic()
+        with self._lock:
+            owners = list(self._owners.items())
+        for name, owner in owners:
+            if owner.left is not None and now - owner.left >= self.left_seconds:
+                self._forget(name)
+        with self._lock:
+            there = [one for one in self._owners.values() if now - one.seen <= self.kept_seconds]
+        self._remove_old(there)
+        with self._lock:
+            self._published = {word: path for word, path in self._published.items() if path.exists()}
+
+    def _owner(self, name: str) -> _Owner:
+        """Return an owner who gives a sign now; the lock is held."""
+        owner = self._owners.setdefault(name, _Owner())
+        owner.seen, owner.left = time.monotonic(), None
+        return owner
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            owner = self._owners.pop(name, None)
+            others = set().union(*(one.uploads for one in self._owners.values()))
+        if owner is None:
+            return
+        for folder in owner.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in owner.uploads - others:
+            _remove(path)
+
+    def _remove_old(self, there: list[_Owner]) -> None:
         found = []
         for path in self.path.rglob("*"):
             try:
@@ -78,7 +174,8 @@ class PrivateFolder:
         found.sort(key=lambda one: one[0])
         total, now = sum(size for _, size, _ in found), time.time()
         for changed, size, path in found:
-            if now - changed <= self.kept_seconds and total <= self.kept_bytes:
+            young = now - changed <= self.kept_seconds or any(owner.has(path) for owner in there)
+            if young and total <= self.kept_bytes:
                 continue
             path.unlink(missing_ok=True)
             total -= size
@@ -92,3 +189,12 @@ class PrivateFolder:
     def _keep_tidy(self) -> None:
         while not self._ended.wait(TIDY_SECONDS):
             self.tidy()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, and the folder that was made for it alone."""
+    try:
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()
+    except OSError:
+        return  # the folder holds more

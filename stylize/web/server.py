@@ -17,6 +17,7 @@ from stylize.web.settings import EXTRA, Settings
 
 if TYPE_CHECKING:
     from stylize.web.guard import Guard
+    from stylize.web.jobs import Running
     from stylize.web.private_folder import PrivateFolder
 
 LOCAL_HOSTS = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -107,8 +108,10 @@ def _other(port: int) -> int:
     return port + 1 if port < 65535 else port - 1
 
 
-def build_application(settings: Settings, folder: PrivateFolder, host: str) -> Guard:
+def build_application(settings: Settings, folder: PrivateFolder, host: str, running: Running) -> Guard:
     """Return the page as an ASGI application behind its guard.
+
+    ``running`` knows what runs, so that it can be stopped.
 
     Call it, and use what it returns, within :func:`gradio_environment`.
 
@@ -122,14 +125,14 @@ def build_application(settings: Settings, folder: PrivateFolder, host: str) -> G
     from stylize.web.look import head, make_theme
     from stylize.web.page import build_page
 
-    page = build_page(settings, folder)
+    page = build_page(settings, folder, running)
     whole = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
         whole,
         page,
         path="/",
         allowed_paths=[],
-        max_file_size=settings.limits.file_bytes,
+        max_file_size=int(settings.limits.megabytes * 2**20),  # the page's own check says its limit in these units
         show_error=False,
         ssr_mode=False,
         mcp_server=False,
@@ -168,14 +171,17 @@ def serve(
         OutputError: The port is taken.
     """
     check_gradio()
+    from stylize.web.jobs import Running
     from stylize.web.private_folder import PrivateFolder
+
+    running = Running()
 
     with open_port(host, port) as listening, PrivateFolder() as folder, gradio_environment(folder):
         address = _address(host, listening.getsockname()[1])
         try:
             import uvicorn
 
-            application = build_application(settings, folder, host)
+            application = build_application(settings, folder, host, running)
         except ImportError as error:
             raise StylizeError(
                 f"gradio cannot be imported ({error}); install it again: pip install 'stylize[web]'"
@@ -183,7 +189,8 @@ def serve(
         config = uvicorn.Config(
             application, log_level="critical", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, lifespan="on"
         )
-        _make_server(config, lambda: _ready(address, on_ready, browser), until).run(sockets=[listening])
+        server = _make_server(config, lambda: _ready(address, on_ready, browser), running.stop_all, until)
+        server.run(sockets=[listening])
 
 
 def _ready(address: str, on_ready: Callable[[str], None] | None, browser: bool) -> None:
@@ -198,8 +205,13 @@ def _address(host: str, port: int) -> str:
     return f"http://{shown}:{port}/"
 
 
-def _make_server(config: Any, ready: Callable[[], None], until: threading.Event | None) -> Any:
-    """Return a uvicorn server that says when it answers; its class cannot be made before uvicorn is imported."""
+def _make_server(
+    config: Any, ready: Callable[[], None], ending: Callable[[], None], until: threading.Event | None
+) -> Any:
+    """Return a uvicorn server that says when it answers and when it ends.
+
+    Its class cannot be made before uvicorn is imported.
+    """
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -207,6 +219,10 @@ def _make_server(config: Any, ready: Callable[[], None], until: threading.Event 
             await super().startup(sockets=sockets)
             if self.started:
                 ready()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            ending()
+            await super().shutdown(sockets=sockets)
 
         async def on_tick(self, counter: int) -> bool:
             ended = until is not None and until.is_set()

@@ -18,7 +18,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
+import stat
 import struct
 import uuid
 from collections.abc import Iterator, Mapping
@@ -27,7 +29,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylize.config import TransformerConfig
-from stylize.errors import InputError, OutputError, WeightsError
+from stylize.errors import InputError, OutputError, WeightsError, printable
+from stylize.plain_json import read_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +43,30 @@ TRAINING_FORMAT = "stylize-training"
 MAXIMUM_HEADER_BYTES = 4 * 1024**2
 """A header of our networks has a few kilobytes; a larger one is not read."""
 
+MAXIMUM_ENTRIES = 64
+"""Texts in a header; ours have four or five."""
+
+MAXIMUM_ARCHITECTURE = 10_000
+"""Characters of an architecture in a header; ours have two hundred."""
+
+MAXIMUM_TENSORS = 20_000
+"""Tensors in a file. The state of a training run has most: the largest network has 1,200, and three for each more."""
+
+MAXIMUM_DIMENSIONS = 8
+"""Sides of a tensor; ours have at most five."""
+
 WEIGHTS_DTYPES = ("float16", "float32")
+
+BYTES = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
+}
+"""Bytes of a number, by the name of its type in a safetensors header."""
+
+FLOATS = ("F16", "BF16", "F32", "F64")
+"""Types that learned numbers are read from."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +84,38 @@ class WeightsFile:
     metadata: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Header:
+    """The header of a safetensors file.
+
+    Attributes:
+        texts: Its metadata, names to texts.
+        tensors: Type and shape of every tensor, by name.
+    """
+
+    texts: dict[str, str]
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+
+
 def read_header(path: Path) -> dict[str, str]:
     """Return the metadata of a safetensors file, without its tensors and without torch.
 
     Raises:
-        WeightsError: The file is missing, is no safetensors file or is shorter than its header says.
+        WeightsError: As :func:`read_whole_header`.
+    """
+    return read_whole_header(path).texts
+
+
+def read_whole_header(path: Path) -> Header:
+    """Return the header of a safetensors file, without its tensors and without torch.
+
+    Raises:
+        WeightsError: The file is missing, is no safetensors file, is shorter than its header says, or its header lists
+            more, or other, than a file of ours can.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise WeightsError(f"{path} is no regular file; a .safetensors file is accepted")  # a pipe would block
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             prefix = file.read(8)
@@ -78,7 +129,7 @@ def read_header(path: Path) -> dict[str, str]:
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
             if not 2 <= length <= MAXIMUM_HEADER_BYTES or 8 + length > size:
                 raise WeightsError(f"{path} is not a safetensors file, or it is truncated ({size} bytes)")
-            header = json.loads(begins + file.read(length - 1))
+            header = json.loads(begins + file.read(length - 1), object_pairs_hook=_each_once)
     except WeightsError:  # a ValueError itself, which the handler for damaged JSON below must not take
         raise
     except FileNotFoundError:
@@ -88,57 +139,124 @@ def read_header(path: Path) -> dict[str, str]:
     except OSError as error:
         raise WeightsError(f"weights file {path} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not a safetensors file: its header is no JSON") from error
+        problem = "its header is no JSON, or names something twice"
+        raise WeightsError(f"{path} is not a safetensors file: {problem}") from error
     return _checked_header(path, header, size - 8 - length)
 
 
-def _checked_header(path: Path, header: object, data_bytes: int) -> dict[str, str]:
-    """Return ``header["__metadata__"]`` after checking that the tensors it lists lie within the file."""
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a table of JSON. Of a name that is there twice, two readers might take different ones."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name is there twice")
+    return values
+
+
+def _checked_header(path: Path, header: object, data_bytes: int) -> Header:
+    """Return a header after checking that the tensors it lists fill the file, each in a place of its own."""
     if not isinstance(header, dict):
         raise WeightsError(f"{path} is not a safetensors file: its header is no table")
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    texts = header.pop("__metadata__", {})
+    if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
         raise WeightsError(f"{path} is not a safetensors file: its metadata is no table of texts")
-    end = 0
-    for entry in header.values():
-        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-        if not (isinstance(offsets, list) and len(offsets) == 2 and all(type(o) is int and o >= 0 for o in offsets)):
+    for count, most, what in ((len(texts), MAXIMUM_ENTRIES, "texts"), (len(header), MAXIMUM_TENSORS, "tensors")):
+        if count > most:
+            raise WeightsError(f"{path} holds {count} {what}, more than the {most} that are read")
+    tensors, places = {}, []
+    for name, entry in header.items():
+        entry = entry if isinstance(entry, dict) else {}
+        offsets, shape, kind = (entry.get(key) for key in ("data_offsets", "shape", "dtype"))
+        if not _are_counts(offsets, 2) or len(offsets) != 2:
             raise WeightsError(f"{path} is damaged: a tensor without a place in the file")
-        end = max(end, *offsets)
+        if not _are_counts(shape, MAXIMUM_DIMENSIONS) or not isinstance(kind, str) or kind not in BYTES:
+            raise WeightsError(f"{path} is damaged: a tensor without a shape or of an unknown type")
+        if offsets[1] - offsets[0] != math.prod(shape) * BYTES[kind]:
+            raise WeightsError(f"{path} is damaged: a tensor whose place has not the size of its shape")
+        places.append(offsets)
+        tensors[name] = (kind, tuple(shape))
+    end = 0
+    for first, last in sorted(places):
+        if first != end:
+            raise WeightsError(f"{path} is damaged: its tensors overlap or leave gaps")
+        end = last
     if end != data_bytes:
         raise WeightsError(f"{path} is truncated or damaged: {data_bytes} bytes of weights, {end} expected")
-    return metadata
+    return Header(texts, tensors)
+
+
+def _are_counts(values: object, most: int) -> bool:
+    """Return whether something is a list of whole numbers, 0 or more, that 64 bits can hold."""
+    if not isinstance(values, list) or len(values) > most:
+        return False
+    return all(type(value) is int and 0 <= value < 2**63 for value in values)
 
 
 def read_weights_file(path: Path | str) -> WeightsFile:
     """Read the header of a weights file, without its tensors and without torch.
 
     Raises:
-        WeightsError: The file is missing, a pickle, truncated, of another kind or of an unknown architecture.
+        WeightsError: The file is missing, a pickle, truncated, of another kind or of an unknown architecture, or its
+            architecture is larger than any network that is built.
     """
     path = Path(path)
-    header = read_header(path)
+    return _described(path, read_header(path))
+
+
+def _described(path: Path, header: Mapping[str, str]) -> WeightsFile:
+    """Return what the header of a weights file says."""
     if header.get("format") != FORMAT:
-        kind = f"a '{header['format']}' file" if header.get("format") else "a safetensors file of something else"
+        kind = f"a '{shown_kind(header)}' file" if header.get("format") else "a safetensors file of something else"
         raise WeightsError(f"{path} is {kind}; a network made by `stylize train` is accepted")
     if header.get("format_version") != FORMAT_VERSION:
-        raise WeightsError(
-            f"{path} has format version {header.get('format_version')!r}, not {FORMAT_VERSION}: update stylize"
-        )
+        version = str(header.get("format_version"))[:LONGEST_KIND]
+        given = None if "format_version" not in header else version
+        raise WeightsError(f"{path} has format version {given!r}, not {FORMAT_VERSION}: update stylize")
+    architecture = read_architecture(header.get("architecture", ""), path)
     try:
-        values = json.loads(header.get("architecture", ""))
-        metadata = json.loads(header.get("metadata", "{}"))
+        metadata = read_table(header.get("metadata", "{}"))
+    except ValueError as error:
+        raise WeightsError(f"{path}: its metadata cannot be used: {_one_line(error)}") from error
+    return WeightsFile(path, architecture, metadata)
+
+
+LONGEST_KIND = 40
+"""Characters of the name of a format, or of a version, that a message shows."""
+
+
+def shown_kind(header: Mapping[str, str]) -> str:
+    """Return the format that a header names, as a message shows it."""
+    return printable(header["format"][:LONGEST_KIND])
+
+
+def read_architecture(text: str, path: Path) -> TransformerConfig:
+    """Return the architecture that a file names, if it is one that can be built.
+
+    Args:
+        text: JSON of :class:`stylize.config.TransformerConfig`.
+        path: The file, for messages.
+
+    Raises:
+        WeightsError: It is none, or one that is larger than any network that is built.
+    """
+    if len(text) > MAXIMUM_ARCHITECTURE:
+        raise WeightsError(f"{path}: its architecture has {len(text)} characters; {MAXIMUM_ARCHITECTURE} are the most")
+    try:
+        values = read_table(text)
         unknown = set(values) - {field.name for field in fields(TransformerConfig)}
         if unknown:
-            raise WeightsError(f"{path}: its architecture has settings this stylize does not know: {sorted(unknown)}")
-        architecture = TransformerConfig(**values)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path}: its architecture cannot be used ({error})") from error
-    if not isinstance(metadata, dict):
-        raise WeightsError(f"{path}: its metadata is no table")
-    return WeightsFile(path, architecture, metadata)
+            names = _one_line(str(sorted(unknown)))
+            raise WeightsError(f"{path}: its architecture has settings this stylize does not know: {names}")
+        return TransformerConfig(**values)
+    except WeightsError:  # a ValueError itself
+        raise
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: its architecture cannot be used ({_one_line(error)})") from error
+
+
+def _one_line(error: object) -> str:
+    """Return what an error says, in one line of a sane length: it may quote what is in the file."""
+    text = printable(" ".join(str(error).split()))
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def load_network(path: Path | str, device: str = "cpu") -> tuple[TransformerNet, WeightsFile]:
@@ -157,26 +275,42 @@ def load_network(path: Path | str, device: str = "cpu") -> tuple[TransformerNet,
 
     from stylize.transformer import TransformerNet
 
-    weights = read_weights_file(path)
+    path = Path(path)
+    header = read_whole_header(path)
+    weights = _described(path, header.texts)
+    another = f"{path} holds the weights of another architecture than its header says"
     try:
         with torch.device("meta"):
             network = TransformerNet(weights.architecture)
+        expected = {name: (t.shape, t.dtype) for name, t in network.state_dict().items()}
+        # Compared before anything is allocated: a header cannot ask for more memory than its file has bytes.
+        if not _fits(header.tensors, expected):
+            raise WeightsError(another)
         tensors = load_file(str(path))
     except (TypeError, RuntimeError) as error:  # settings of a type that no network can be built from
-        raise WeightsError(f"{path}: its architecture cannot be used ({error})") from error
+        raise WeightsError(f"{path}: its architecture cannot be used ({_one_line(error)})") from error
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} cannot be read ({error})") from error
+        raise WeightsError(f"{path} cannot be read ({_one_line(error)})") from error
     # Copies: what was loaded may still lie in the file, which somebody may change.
     state = {name: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for name, t in tensors.items()}
-    expected = {name: (t.shape, t.dtype) for name, t in network.state_dict().items()}
-    # Compared before anything is allocated: a header cannot ask for more memory than its file has bytes.
+    # Once more, because the file may have been exchanged since its header was read.
     if {name: (t.shape, t.dtype) for name, t in state.items()} != expected:
-        raise WeightsError(f"{path} holds the weights of another architecture than its header says")
+        raise WeightsError(another)
     if not all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point()):
         raise WeightsError(f"{path} holds weights that are not finite numbers; train it again")
     # Assigned, not copied: to allocate the meta tensors first costs a third of a second of imports inside torch.
     network.load_state_dict(state, strict=True, assign=True)
     return network.to(device).eval(), weights
+
+
+def _fits(tensors: Mapping[str, tuple[str, tuple[int, ...]]], expected: Mapping[str, Any]) -> bool:
+    """Return whether the tensors of a header are those of a network: names, shapes, and floats where it has floats."""
+    if tensors.keys() != expected.keys():
+        return False
+    return all(
+        shape == tuple(expected[name][0]) and (kind in FLOATS) == expected[name][1].is_floating_point
+        for name, (kind, shape) in tensors.items()
+    )
 
 
 def save_network(
@@ -271,9 +405,12 @@ def read_training_state(path: Path | str) -> tuple[dict[str, Tensor], dict[str, 
     if header.get("format") != TRAINING_FORMAT:
         raise WeightsError(f"{path} is not the state of a training run")
     try:
-        return load_file(str(path)), json.loads(header["facts"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise WeightsError(f"training state {path} cannot be read ({error})") from error
+        facts = json.loads(header["facts"])
+        if not isinstance(facts, dict):
+            raise ValueError("its facts are no table")
+        return load_file(str(path)), facts
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+        raise WeightsError(f"training state {path} cannot be read ({_one_line(error)})") from error
 
 
 def write_training_state(path: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

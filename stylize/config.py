@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stylize.errors import InputError, unknown_name
+from stylize.network_size import BYTES_PER_PARAMETER, MAXIMUM_PARAMETERS, count_parameters
 
 NORM_NAMES = ("instance", "batch", "layer", "group", "weight", "none", "ibn", "batch-instance")
 """Names of the normalisations, equal to the keys of ``stylize.norms.NORMS`` (a test compares them)."""
@@ -173,6 +174,21 @@ class TransformerConfig:
             raise InputError(
                 f"own_output is {self.own_output!r} with {self.norm} norm; it needs a collection of styles"
             )
+        if self.most_parameters > MAXIMUM_PARAMETERS:
+            size = f"{self.most_parameters:,} parameters, {self.most_parameters * BYTES_PER_PARAMETER / 1e9:,.1f} GB"
+            raise InputError(f"a network of {size} asked for; at most {MAXIMUM_PARAMETERS:,} parameters are accepted")
+
+    @property
+    def most_parameters(self) -> int:
+        """How many numbers the network learns: exactly, but for norms with a placement, where it has no more."""
+        chosen = parse_norm(self.single_norm)
+        names = (chosen.norm,) if chosen.placement == "everywhere" else (chosen.norm, chosen.other)
+        return count_parameters(self, names)
+
+    @property
+    def single_norm(self) -> str:
+        """The norm of one style: another name than :attr:`norm` where that is conditional."""
+        return CONDITIONAL_NORMS.get(self.norm, self.norm)
 
     @property
     def conditional(self) -> bool:
@@ -182,7 +198,7 @@ class TransformerConfig:
     @property
     def of_one_style(self) -> TransformerConfig:
         """The architecture that a network with conditional norms has for one of its styles."""
-        return replace(self, norm=CONDITIONAL_NORMS.get(self.norm, self.norm), styles=1, own_output=False)
+        return replace(self, norm=self.single_norm, styles=1, own_output=False)
 
     @property
     def reduction(self) -> int:

@@ -56,12 +56,28 @@ def suggest(given: str, known: Iterable[str]) -> str:
     names, given = list(known), str(given)
     lowered = {name.lower(): name for name in names}
     close = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.6)
-    return f"; did you mean '{lowered[close[0]]}'?" if close else ""
+    return f"; did you mean '{printable(lowered[close[0]])}'?" if close else ""
+
+
+LONGEST_SHOWN = 200
+"""Characters of a name that a message shows; one that is longer came from a file or by mistake."""
+
+MOST_LISTED = 100
+"""Known names that a message lists."""
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for the characters that do not print: a terminal would obey some of them."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> str:
     """Return the line that says that ``given`` is no known ``kind``, with a suggestion and the names that are."""
-    names = list(known)
-    # A name may come from somebody's file; the message stays one line whatever is in it.
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(given))
-    return f"unknown {kind} '{shown}'{suggest(given, names)} (known: {', '.join(names) or 'none'})"
+    names, given = list(known), str(given)
+    # A name may come from somebody's file; the message stays one line of a sane length whatever is in it.
+    shown = printable(given if len(given) <= LONGEST_SHOWN else f"{given[:LONGEST_SHOWN]}...")
+    listed = ", ".join(map(printable, names[:MOST_LISTED])) or "none"
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return f"unknown {kind} '{shown}'{suggest(given[:LONGEST_SHOWN], names)} (known: {listed}{more})"

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 
 from stylize.errors import InputError
 from stylize.image_errors import DECODER_ERRORS, damaged, quiet_pillow
+from stylize.image_limits import MAXIMUM_PROFILE_BYTES
 
 _BLACK_POINT_COMPENSATION = 0x2000  # by number, because Pillow has renamed it
 
@@ -91,7 +92,7 @@ def _to_srgb(base: Image.Image, profile: bytes | None) -> Image.Image:
     try:
         if base.mode == "LAB":
             source = ImageCms.createProfile("LAB")
-        elif profile:
+        elif profile and len(profile) <= MAXIMUM_PROFILE_BYTES:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
             space = source.xcolor_space.strip()
             if space == "RGB" and base.mode == "L":

@@ -10,6 +10,7 @@ import contextlib
 
 from PIL import Image
 
+from stylize.image_directories import sound_exif
 from stylize.image_errors import DECODER_ERRORS
 
 # EXIF tags of the main directory that stay true of a repainted photo.
@@ -20,6 +21,9 @@ _KEPT_EXIF = (
 )  # fmt: skip
 _EXIF_ORIENTATION, _EXIF_DETAILS, _EXIF_PLACE, _EXIF_COLOUR_SPACE = 274, 34665, 34853, 40961
 _DROPPED_DETAILS = (37500, 40962, 40963, 40965)  # maker note, pixel width and height, interoperability
+
+LONGEST_VALUE = 2**16
+"""Characters or bytes of a value that is kept: more would not fit into a JPEG."""
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,19 +39,25 @@ UPRIGHT = {
 
 def kept_metadata(image: Image.Image) -> tuple[bytes | None, int]:
     """Return the EXIF data to keep and the orientation (1 to 8); damaged data count as none."""
+    stored = image.info.get("exif")
+    if isinstance(stored, bytes) and not sound_exif(stored):
+        return None, 1
     try:
         source = image.getexif()
         orientation = source.get(_EXIF_ORIENTATION, 1)
         orientation = orientation if isinstance(orientation, int) else 1
     except DECODER_ERRORS:
         return None, 1
-    main = {tag: source[tag] for tag in _KEPT_EXIF if tag in source}
+    main: dict[int, object] = {}
+    with contextlib.suppress(*DECODER_ERRORS):
+        main = _short({tag: source[tag] for tag in _KEPT_EXIF if tag in source})
     details: dict[int, object] = {}
     place: dict[int, object] = {}
     with contextlib.suppress(*DECODER_ERRORS):
-        details = {tag: value for tag, value in source.get_ifd(_EXIF_DETAILS).items() if tag not in _DROPPED_DETAILS}
+        found = source.get_ifd(_EXIF_DETAILS)
+        details = _short({tag: value for tag, value in found.items() if tag not in _DROPPED_DETAILS})
     with contextlib.suppress(*DECODER_ERRORS):
-        place = dict(source.get_ifd(_EXIF_PLACE))
+        place = _short(dict(source.get_ifd(_EXIF_PLACE)))
     if not (main or details or place or _EXIF_ORIENTATION in source):
         return None, orientation
     main[_EXIF_ORIENTATION] = 1
@@ -61,6 +71,12 @@ def kept_metadata(image: Image.Image) -> tuple[bytes | None, int]:
             {part: {t: v for t, v in tags.items() if _exif_bytes({part: {t: v}})} for part, tags in parts.items()}
         )
     return data, orientation
+
+
+def _short(tags: dict[int, object]) -> dict[int, object]:
+    """Return the tags whose values are not too long to be kept."""
+    long = (str, bytes, tuple)
+    return {tag: value for tag, value in tags.items() if not isinstance(value, long) or len(value) <= LONGEST_VALUE}
 
 
 def _exif_bytes(parts: dict[int, dict[int, object]]) -> bytes | None:

@@ -20,6 +20,7 @@ from stylize.errors import ImageError, InputError
 from stylize.image_colour import colour_and_alpha
 from stylize.image_errors import DECODER_ERRORS, damaged, quiet_pillow, reason_of, shown
 from stylize.image_exif import UPRIGHT, kept_metadata
+from stylize.image_limits import MAXIMUM_SIDE, check_file_size, check_structure
 
 MAXIMUM_PIXELS = 178_956_970
 """Largest picture that is decoded, in pixels: the size from which Pillow itself refuses (twice its warning limit)."""
@@ -46,10 +47,14 @@ class Picture:
     format: str
 
 
-def read_picture(source: Path | str | BinaryIO) -> Picture:
+def read_picture(source: Path | str | BinaryIO, most_pixels: int = MAXIMUM_PIXELS) -> Picture:
     """Read a picture from a file, or from an open binary stream such as standard input (to its end, not closed).
 
     Animated files give their first frame.
+
+    Args:
+        source: The file or the stream.
+        most_pixels: What has more is refused by its header, before it is decoded.
 
     Raises:
         ImageError: The source is missing, empty, damaged, truncated, too large, or no picture of a known format.
@@ -57,7 +62,7 @@ def read_picture(source: Path | str | BinaryIO) -> Picture:
     if hasattr(source, "read"):
         name = "standard input"
         try:
-            return _decode(_buffered(source, name), name)
+            return _decode(_buffered(source, name), name, most_pixels)
         except MemoryError:
             raise ImageError(f"{name}: not enough memory for this picture; make it smaller first") from None
     name = shown(source)
@@ -68,7 +73,10 @@ def read_picture(source: Path | str | BinaryIO) -> Picture:
         raise ImageError(f"{name} is a camera raw file; export it as JPEG, PNG or TIFF first")
     try:
         with open(source, "rb") as file:
-            return _decode(file if file.seekable() else _buffered(file, name), name)
+            if file.seekable():
+                check_file_size(os.fstat(file.fileno()).st_size, name)
+                return _decode(file, name, most_pixels)
+            return _decode(_buffered(file, name), name, most_pixels)
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file") from None
     except PermissionError:
@@ -99,7 +107,7 @@ def normalise_image(image: Image.Image, name: str = "the picture") -> Picture:
     if not isinstance(image, Image.Image):
         raise InputError(f"{name} is a {type(image).__name__}; a PIL image is needed")
     try:
-        _check_size(image.size, name)
+        check_size(image.size, name)
         with quiet_pillow():
             return _normalised(image)
     except Image.DecompressionBombError as error:
@@ -112,7 +120,7 @@ def normalise_image(image: Image.Image, name: str = "the picture") -> Picture:
         raise damaged(name, error) from None
 
 
-def _decode(stream: BinaryIO, name: str) -> Picture:
+def _decode(stream: BinaryIO, name: str, most_pixels: int) -> Picture:
     """Decode the picture in a seekable stream."""
     head = stream.read(HEAD_BYTES)
     if not head:
@@ -122,8 +130,9 @@ def _decode(stream: BinaryIO, name: str) -> Picture:
         raise _unknown_content(name, head)
     stream.seek(0)
     try:
+        check_structure(stream, kind, name)
         with quiet_pillow(), _opened(stream, kind, name) as image:
-            _check_size(image.size, name)
+            check_size(image.size, name, most_pixels)
             if kind == "TIFF" and 50706 in image.tag_v2:  # DNGVersion: the first picture in there is a thumbnail
                 raise ImageError(f"{name} is a camera raw file; export it as JPEG, PNG or TIFF first")
             if kind == "JPEG" and ends_in_zeros(stream):
@@ -192,24 +201,37 @@ def _unknown_content(name: str, head: bytes) -> ImageError:
 def _buffered(stream: BinaryIO, name: str) -> io.BytesIO:
     """Read a stream to its end, unless its first bytes already show that it holds no picture."""
     try:
-        data = stream.read(HEAD_BYTES)
-        if not isinstance(data, bytes):
+        head = stream.read(HEAD_BYTES)
+        if not isinstance(head, bytes):
             raise ImageError(f"{name} is a text stream; open it in binary mode")
-        if len(data) < HEAD_BYTES or format_of_head(data):
-            data += stream.read()
+        held = io.BytesIO(head)
+        held.seek(0, os.SEEK_END)
+        if len(head) < HEAD_BYTES or format_of_head(head):
+            while piece := stream.read(2**20):
+                held.write(piece)
+                check_file_size(held.tell(), name)
     except OSError as error:
         raise ImageError(f"{name} cannot be read: {reason_of(error)}") from None
-    return io.BytesIO(data)
+    held.seek(0)
+    return held
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
-    """Refuse a picture that is too large, before memory is taken for it."""
+def check_size(size: tuple[int, int], name: str, most_pixels: int = MAXIMUM_PIXELS) -> None:
+    """Refuse a picture that is too large, before memory is taken for it.
+
+    Raises:
+        ImageError: It has more than ``most_pixels``, or a side of more than
+            :data:`~stylize.image_limits.MAXIMUM_SIDE`.
+    """
     width, height = size
     if width < 1 or height < 1:
         raise ImageError(f"{name} is {width} x {height} pixels: it holds nothing")
-    if width * height > MAXIMUM_PIXELS:
-        limit = f"more than the {MAXIMUM_PIXELS:,} pixels that can be read"
+    if width * height > most_pixels:
+        limit = f"more than the {most_pixels:,} pixels that can be read"
         raise ImageError(f"{name} is {width} x {height} pixels, {limit}; make it smaller first")
+    if max(width, height) > MAXIMUM_SIDE:
+        limit = f"a side has more than the {MAXIMUM_SIDE:,} pixels that can be read"
+        raise ImageError(f"{name} is {width} x {height} pixels, {limit}; cut it into pieces first")
 
 
 def _too_large(name: str, error: Image.DecompressionBombError) -> ImageError:
@@ -230,17 +252,25 @@ def ends_in_zeros(stream: BinaryIO) -> bool:
         stream.seek(-16, os.SEEK_END)
         if any(stream.read()):
             return False
-        stream.seek(0)
-        data = stream.read()
+        start = 2
+        while True:
+            # Walk over the header: a thumbnail in there has an end marker of its own.
+            stream.seek(start)
+            head = stream.read(4)
+            if len(head) < 4 or head[0] != 0xFF or head[1] == 0xDA:
+                break
+            start += 2 + int.from_bytes(head[2:], "big")
+        stream.seek(start)
+        before = b""
+        while piece := stream.read(2**20):  # not the whole file at once: it may be any size
+            if b"\xff\xd9" in before + piece:
+                return False
+            before = piece[-1:]
+        return True
     except OSError:  # shorter than 16 bytes: Pillow says what is wrong
         return False
     finally:
         stream.seek(position)
-    start = 2
-    while start + 4 <= len(data) and data[start] == 0xFF and data[start + 1] != 0xDA:
-        # Walk over the header: a thumbnail in there has an end marker of its own.
-        start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-    return data.find(b"\xff\xd9", start) < 0
 
 
 def _normalised(image: Image.Image) -> Picture:

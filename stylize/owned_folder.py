@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from stylize.errors import OutputError, RunInUse
+from stylize.errors import OutputError, RunInUse, printable
 from stylize.image_errors import reason_of, shown
 
 LOCK = ".lock"
@@ -39,12 +39,13 @@ class OwnedFolder:
 
         Raises:
             RunInUse: Another process owns it.
-            OutputError: The folder cannot be made.
+            OutputError: The folder cannot be made, or something in it is a link.
             StylizeError: What :meth:`check` raises.
         """
         fresh = not self.path.exists()
         with self.writing():
             self.path.mkdir(parents=True, exist_ok=True)
+            refuse_links(self.path)
             lock = FileLock(self.path / LOCK)
             try:
                 lock.acquire(blocking=False)
@@ -81,3 +82,16 @@ class OwnedFolder:
             yield
         except OSError as error:
             raise OutputError(f"cannot write to {shown(self.path)}: {reason_of(error)}") from error
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder of unfinished work in which something is a link: no run makes one, and what is appended to it, or
+    locked, would be a file elsewhere.
+
+    Raises:
+        OutputError: There is a link.
+    """
+    for place in (folder, folder / "samples"):
+        links = [one for one in place.iterdir() if one.is_symlink()] if place.is_dir() else []
+        if links:
+            raise OutputError(f"{printable(str(links[0]))} is a link, which no run of stylize makes; remove {folder}")

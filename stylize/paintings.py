@@ -53,7 +53,7 @@ def painting_facts(path: Path) -> dict[str, Any]:
     try:
         sources = json.loads((path.parent / "SOURCES.json").read_text(encoding="utf-8"))
         entry = sources.get(path.stem)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         entry = None
     known = entry if isinstance(entry, dict) and entry.get("sha256") == digest else {}
     return {**known, "file": path.name, "sha256": digest}

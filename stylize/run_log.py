@@ -25,9 +25,12 @@ class RunLog:
         if self.path.exists():
             for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    rows.append(json.loads(line))
-                except ValueError:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
                     break
+                if not isinstance(row, dict):
+                    break
+                rows.append(row)
         return rows
 
     def replace(self, rows: list[dict[str, Any]]) -> None:

@@ -14,21 +14,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylize.checkpoints import (
     FORMAT,
+    LONGEST_KIND,
     WeightsFile,
     load_network,
+    read_architecture,
     read_header,
     read_weights_file,
+    read_whole_header,
     save_network,
+    shown_kind,
     write_safetensors,
 )
 from stylize.config import PHOTO_STYLE, TransformerConfig
 from stylize.errors import InputError, OutputError, WeightsError, unknown_name
+from stylize.plain_json import read_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,10 +116,10 @@ def read_collection(path: Path | str) -> Collection:
         )
     styles = weights.metadata.get("styles")
     digest = weights.metadata.get("network")
-    named = isinstance(styles, list) and all(isinstance(one, dict) and _is_name(one.get("name")) for one in styles)
+    named = isinstance(styles, list) and all(isinstance(one, dict) and is_style_name(one.get("name")) for one in styles)
     if not named or not isinstance(digest, str):
         raise WeightsError(f"{path}: its metadata does not name its styles")
-    names = tuple(str(one["name"]) for one in styles)
+    names = tuple(tidy_name(one["name"]) for one in styles)
     if len(names) != weights.architecture.styles or len(set(names)) != len(names):
         raise WeightsError(
             f"{path}: its metadata names {len(set(names))} styles, and its network has {weights.architecture.styles}"
@@ -122,8 +127,18 @@ def read_collection(path: Path | str) -> Collection:
     return Collection(weights, names, digest)
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAXIMUM_STYLE_NAME and value.isprintable()
+def is_style_name(value: object) -> bool:
+    """Return whether something that a file says can be the name of a style: one short line that prints.
+
+    A backslash is the mark of what did not print (:func:`stylize.plain_json.read_table`), and leads to other folders.
+    """
+    short = isinstance(value, str) and 0 < len(value) <= MAXIMUM_STYLE_NAME
+    return short and value.isprintable() and "\\" not in value
+
+
+def tidy_name(name: str) -> str:
+    """Return the name of a style as a part of file names: nothing in it leads to another folder."""
+    return name.replace("/", "-").replace("\\", "-")
 
 
 def is_style_file(path: Path | str) -> bool:
@@ -148,29 +163,24 @@ def read_style_file(path: Path | str) -> StyleFile:
         what = (
             "a whole network"
             if kind == FORMAT
-            else f"a '{kind}' file"
+            else f"a '{shown_kind(header)}' file"
             if kind
             else "a safetensors file of something else"
         )
         raise WeightsError(f"{path} is {what}; a style file made by `stylize train PAINTING --adapt` is accepted")
     if header.get("format_version") != STYLE_FORMAT_VERSION:
         version = header.get("format_version")
-        raise WeightsError(f"{path} has format version {version!r}, not {STYLE_FORMAT_VERSION}: update stylize")
+        given = None if version is None else version[:LONGEST_KIND]
+        raise WeightsError(f"{path} has format version {given!r}, not {STYLE_FORMAT_VERSION}: update stylize")
+    architecture = read_architecture(header.get("architecture", ""), path)
     try:
-        values = json.loads(header["architecture"])
-        metadata = json.loads(header["metadata"])
-        unknown = set(values) - {field.name for field in fields(TransformerConfig)}
-        if unknown:
-            raise WeightsError(f"{path}: its architecture has settings this stylize does not know: {sorted(unknown)}")
-        architecture = TransformerConfig(**values)
-        name = metadata["style"]
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path}: its header cannot be used ({error!r})") from error
-    if not _is_name(name) or not isinstance(header.get("network"), str):
+        metadata = read_table(header.get("metadata", ""))
+    except ValueError as error:
+        raise WeightsError(f"{path}: its header cannot be used ({error})") from error
+    name = metadata.get("style")
+    if not is_style_name(name) or "network" not in header:
         raise WeightsError(f"{path}: its metadata does not name its style and its network")
-    return StyleFile(path, name, header["network"], architecture, metadata)
+    return StyleFile(path, tidy_name(name), header["network"], architecture, metadata)
 
 
 def save_style_file(
@@ -234,14 +244,18 @@ def load_style_vectors(style: StyleFile, network: TransformerNet) -> dict[str, T
 
     from stylize.style_vectors import style_vectors
 
+    blank = style_vectors(network, [0.0] * network.config.styles)
+    expected = {name: numbers.shape for name, numbers in blank.items()}
+    another = f"{style.path} holds the numbers of another architecture than its header says"
+    header = read_whole_header(style.path)
+    if {name: shape for name, (_, shape) in header.tensors.items()} != expected:  # before anything is allocated
+        raise WeightsError(another)
     try:
         tensors = load_file(str(style.path))
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{style.path} cannot be read ({error})") from error
-    blank = style_vectors(network, [0.0] * network.config.styles)
-    expected = {name: numbers.shape for name, numbers in blank.items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != expected:
-        raise WeightsError(f"{style.path} holds the numbers of another architecture than its header says")
+        raise WeightsError(another)
     vectors = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
     if not all(bool(torch.isfinite(vector).all()) for vector in vectors.values()):
         raise WeightsError(f"{style.path} holds numbers that are not finite; make it again")

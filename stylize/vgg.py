@@ -182,11 +182,15 @@ def _from_safetensors(path: Path, pooling: str, last: str) -> VGG19:
                 conv = getattr(network, f"conv{name}", None)
                 if conv is None:
                     break
+                # Before the tensors are read: a file may be of any size.
+                shapes = [
+                    tuple(file.get_slice(f"conv{name}.{kind}").get_shape()) for kind in ("index", "bias", "codebook")
+                ]
+                if shapes != [tuple(conv.weight.shape), tuple(conv.bias.shape), (256,)]:
+                    raise WeightsError(f"{path}: conv{name} has another shape than VGG19's")
                 codebook = file.get_tensor(f"conv{name}.codebook").float()
                 index = file.get_tensor(f"conv{name}.index")
                 bias = file.get_tensor(f"conv{name}.bias")
-                if index.shape != conv.weight.shape or bias.shape != conv.bias.shape or codebook.shape != (256,):
-                    raise WeightsError(f"{path}: conv{name} has another shape than VGG19's")
                 if index.dtype != torch.uint8:
                     raise WeightsError(f"{path}: the indices of conv{name} are {index.dtype}, not bytes (torch.uint8)")
                 if not (torch.isfinite(codebook).all() and torch.isfinite(bias).all()):
@@ -218,17 +222,31 @@ def _from_torchvision_layout(state: dict[str, Tensor], name: str, pooling: str, 
     return network
 
 
+MAXIMUM_PTH_BYTES = 2**30
+"""Bytes of a ``.pth`` file, and of what is in it; VGG19 with its classifier has 575 million."""
+
+
 def _read_pth(path: Path) -> dict[str, Tensor]:
     import pickle
     import struct
     import warnings
+    import zipfile
 
     try:
+        size = path.stat().st_size
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:  # which may be compressed, and become any size
+                size = max(size, sum(part.file_size for part in parts.infolist()))
+        if size > MAXIMUM_PTH_BYTES:
+            raise WeightsError(f"loss network {path} holds {size:,} bytes; a VGG19 has less than {MAXIMUM_PTH_BYTES:,}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:  # a ValueError itself
+        raise
     # What torch's restricted reader raises on files that are something else is not documented; these were seen.
     except (
+        zipfile.BadZipFile,
         pickle.UnpicklingError,
         RuntimeError,
         OSError,

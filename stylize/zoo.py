@@ -15,9 +15,9 @@ from typing import Any
 
 from stylize.checkpoints import WeightsFile, read_weights_file
 from stylize.config import CONDITIONAL_NORMS, NORM_NAMES, PRESETS, parse_norm
-from stylize.errors import InputError, StylizeError, WeightsError, unknown_name
+from stylize.errors import InputError, StylizeError, WeightsError, printable, unknown_name
 from stylize.resources import examples_directory, weights_directory
-from stylize.style_collections import WEIGHTS_SUFFIX, Collection, read_collection
+from stylize.style_collections import WEIGHTS_SUFFIX, Collection, is_style_name, read_collection, tidy_name
 
 DEFAULT_COLLECTION = "paintings"
 """Name of the shipped collection in which names of styles are looked up."""
@@ -68,14 +68,15 @@ class ShippedWeights:
 
 
 def style_name(weights: WeightsFile) -> str:
-    """Return the style that a weights file says it holds, or the stem of its name if it does not say."""
-    return str(weights.metadata.get("style") or weights.path.stem)
+    """Return the style that a weights file says it holds, or the stem of its name where it says none that is a name."""
+    name = weights.metadata.get("style")
+    return tidy_name(name if is_style_name(name) else printable(weights.path.stem))
 
 
 def preset_name(weights: WeightsFile) -> str:
     """Return the preset of a weights file: the one it names, else the one with its architecture, else ``custom``."""
-    if weights.metadata.get("preset"):
-        return str(weights.metadata["preset"])
+    if is_style_name(weights.metadata.get("preset")):
+        return weights.metadata["preset"]
     one = weights.architecture.of_one_style
     for name, config in PRESETS.items():
         if replace(config, norm=one.norm) == one:

@@ -15,6 +15,7 @@ from stylize.errors import (
     TrainingError,
     TrainingInterrupted,
     WeightsError,
+    printable,
     suggest,
     unknown_name,
 )
@@ -77,4 +78,5 @@ def test_unknown_name_takes_any_text(name, known):
     message = unknown_name("style", name, known)
     assert message.startswith(f"unknown style '{name}'" if name.isprintable() else "unknown style '")
     assert message.partition("' (known")[0].partition("'; did")[0].isprintable()
-    assert all(other in message for other in known)
+    assert all(printable(other) in message for other in known)
+    assert message.isprintable()

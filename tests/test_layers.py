@@ -14,7 +14,10 @@ from tests.helpers import ROOT, run_python, save_photo, tiny_weights
 
 PACKAGE = ROOT / "stylize"
 
-IMAGE_MODULES = ("image_errors", "image_exif", "image_colour", "image_folders", "image_reading", "image_writing")
+IMAGE_MODULES = (
+    "image_errors", "image_directories", "image_limits", "image_exif", "image_colour", "image_folders", "image_reading",
+    "image_writing",
+)  # fmt: skip
 """What stands behind the door ``stylize.images``."""
 
 TILE_MODULES = (
@@ -24,7 +27,7 @@ TILE_MODULES = (
 """What stands behind the door ``stylize.tiles``, from the bottom: each may import those before it."""
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "config"),
+    ("errors", "config", "network_size", "plain_json"),
     (
         "images",
         *IMAGE_MODULES,
@@ -90,6 +93,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 BESIDE = {
     ("config", "errors"),
     ("network_norms", "norms"),
+    ("config", "network_size"),
+    ("plain_json", "errors"),
     ("losses", "vgg"),
     ("transformer", "conditional_norms"),
     ("style_collections", "checkpoints"),
@@ -124,6 +129,8 @@ BESIDE = {
     ("stylizer", "default_styles"),
 }
 BESIDE |= {(name, "image_errors") for name in IMAGE_MODULES[1:]}
+BESIDE |= {("image_limits", "image_directories"), ("image_exif", "image_directories")}
+BESIDE |= {("image_colour", "image_limits"), ("image_reading", "image_limits")}
 BESIDE |= {("image_reading", "image_colour"), ("image_reading", "image_exif"), ("image_writing", "image_colour")}
 BESIDE |= {
     ("images", name) for name in ("image_colour", "image_errors", "image_folders", "image_reading", "image_writing")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from stylize import __version__
-from stylize.errors import InputError, StylizeError, suggest
+from stylize.errors import InputError, StylizeError, printable, suggest
 
 COMMANDS = ("apply", "video", "webcam", "web", "train", "compare", "styles", "collect", "export", "bench")
 """Names of the commands; each is ``command`` in the module of that name."""
@@ -25,7 +25,7 @@ class Failure(click.ClickException):
     """An error as the user sees it: one line on standard error and an exit status."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))  # it may quote names that strangers gave
         self.exit_code = exit_code
 
 

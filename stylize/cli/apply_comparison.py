@@ -7,11 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from stylize.cli.apply_request import Painted
 from stylize.cli.outputs import Task
-from stylize.cli.tables import aligned
+from stylize.cli.tables import aligned, file_text
 from stylize.config import IMAGE_SIZE_MINIMUM
 from stylize.zoo import painting_of
 
@@ -89,13 +87,13 @@ def comparison_table(task: Task, painted: list[Painted]) -> str:
             "-" if one.style_distance is None else f"{one.style_distance:.4g}",
             "-" if one.contrast_change is None else f"{one.contrast_change:.1f}",
             f"{one.seconds:.1f}",
-            click.format_filename(one.output),
+            file_text(one.output),
         )
         for one in painted
     ]
     title = f"{task.source.label} ({painted[0].width}x{painted[0].height} px)"
     note = (
-        f"side by side: {click.format_filename(str(task.comparison))}\n"
+        f"side by side: {file_text(str(task.comparison))}\n"
         "style distance: to the painting, lower is closer; contrast change: of the result when the contrast of the\n"
         f"photo is halved, in grey levels of 255; both at {MEASURED_SIZE} px or less"
     )

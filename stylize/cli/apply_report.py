@@ -14,8 +14,9 @@ import click
 from stylize.cli.apply_comparison import comparison_table
 from stylize.cli.apply_request import Painted, Request
 from stylize.cli.outputs import Plan, Problem, Task
+from stylize.cli.tables import file_text
 from stylize.controls import BY_FADE, BY_PHOTO_STYLE
-from stylize.errors import InputError, StylizeError
+from stylize.errors import InputError, StylizeError, printable
 
 if TYPE_CHECKING:
     from stylize.stylizer import Stylizer
@@ -104,7 +105,8 @@ class Report:
         click.echo(f"{len(self.problems)} of {self.total} failed:", err=True)
         for problem in self.problems[:LISTED_PROBLEMS]:
             named = problem.photo in str(problem.error)
-            click.echo(f"  {problem.error}" if named else f"  {problem.photo}: {problem.error}", err=True)
+            text = str(problem.error) if named else f"{problem.photo}: {problem.error}"
+            click.echo(f"  {printable(text)}", err=True)
         if len(self.problems) > LISTED_PROBLEMS:
             click.echo(f"  and {len(self.problems) - LISTED_PROBLEMS} more (--json lists all)", err=True)
         ctx.exit(2 if all(isinstance(problem.error, InputError) for problem in self.problems) else 1)
@@ -136,7 +138,7 @@ class Report:
         if request.controls.preserve_colour:
             parts.append("colours of the photo")
         if request.mask is not None:
-            parts.append(f"mask {click.format_filename(request.mask)}")
+            parts.append(f"mask {file_text(request.mask)}")
         return ", ".join(parts)
 
     def _document(self, seconds: float, stylizers: Sequence[Stylizer]) -> dict[str, Any]:
@@ -192,4 +194,4 @@ def describe_controls(request: Request) -> dict[str, Any]:
 
 def _shown(path: str) -> str:
     """Return a path in a form that every terminal can print."""
-    return click.format_filename(path)
+    return file_text(path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
 
 from stylize.cli.options import json_option, overwrite_option
-from stylize.cli.tables import size_text
+from stylize.cli.tables import file_text, size_text
 from stylize.style_choice import choose_collection
 from stylize.style_collections import Collection, collect, read_collection, read_style_file
 from stylize.zoo import collection_name
@@ -40,11 +41,12 @@ def command(collection: str, styles: tuple[Path, ...], output: Path, overwrite: 
     if as_json:
         click.echo(json.dumps(_document(made, added), indent=2, ensure_ascii=False))
         return
-    name, size = click.format_filename(output), size_text(output.stat().st_size)
+    name, size = file_text(output), size_text(output.stat().st_size)
     click.echo(f"{name}: {len(made.painted_names)} styles in one network ({size})")
     click.echo(f"added: {', '.join(added)}")
     click.echo(f"as before: {', '.join(base.painted_names) or 'none'}")
-    click.echo(f"to use it: stylize apply photo.jpg --collection {name} --style {added[0]}")
+    options = f"--collection {shlex.quote(name)} --style {shlex.quote(added[0])}"
+    click.echo(f"to use it: stylize apply photo.jpg {options}")
 
 
 def _document(made: Collection, added: list[str]) -> dict[str, object]:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
-
+from stylize.cli.tables import file_text
 from stylize.config import NORM_NAMES
 from stylize.errors import ImageError, InputError, OutputError, StylizeError, suggest
 from stylize.images import READ_SUFFIXES, WRITE_SUFFIXES, find_images
@@ -61,7 +60,7 @@ class Source:
     @property
     def label(self) -> str:
         """How messages call it."""
-        return "standard input" if self.path is None else click.format_filename(self.path)
+        return "standard input" if self.path is None else file_text(self.path)
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def collect(photos: Sequence[str], excluded: Path | None = None) -> tuple[list[S
             else:
                 raise ImageError(f"no file or folder '{text}'{suggest(path.name, _names_in(path.parent))}")
         except StylizeError as error:
-            problems.append(Problem(click.format_filename(text), error))
+            problems.append(Problem(file_text(text), error))
     return list(sources.values()), problems
 
 
@@ -269,11 +268,24 @@ def _refuse_shared_outputs(tasks: list[Task]) -> None:
                 raise InputError(f"{both} would both be written to '{path}'; paint them one at a time with -o FILE")
 
 
+def _link_on_the_way(task: Task, path: Path) -> Path | None:
+    """Return a link in the place of a result, or of a folder for results, whose name nobody gave: who sent a folder of
+    photos may have put it there."""
+    if task.chosen or task.source.path is None:
+        return None
+    folder = task.source.folder
+    below = len(task.source.path.relative_to(folder).parts) - 1 if folder is not None else 0
+    return next((one for one in (path, *list(path.parents)[:below]) if one.is_symlink()), None)
+
+
 def _objection(task: Task, photo_files: set[Path], overwrite: bool) -> StylizeError | None:
     """Return why a task must not run, or None."""
     for path in task.files:
         if _identity(path) in photo_files:
             return InputError(f"'{path}' is a photo to paint; it is not replaced by its result: choose another -o")
+        link = _link_on_the_way(task, path)
+        if link is not None:
+            return OutputError(f"'{link}' is a link, through which no result goes unless you name it: -o FILE")
         if path.is_dir():
             return OutputError(f"'{path}' is a folder; it is not replaced")
         if path.exists() and not overwrite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from stylize.checkpoints import WeightsFile
 from stylize.cli.options import json_option
 from stylize.cli.tables import aligned, size_text
 from stylize.config import PHOTO_STYLE
+from stylize.errors import printable
 from stylize.style_choice import choose_style, fitting_collections, is_onnx
 from stylize.style_collections import Collection, is_style_file, read_collection, read_style_file
 from stylize.zoo import DEFAULT_PRESET, DEFAULT_STYLE, collection_label, collection_name, preset_name, style_name
@@ -142,13 +144,19 @@ def print_styles(as_json: bool, files: Sequence[str] = ()) -> None:
     """
     groups = [file_group(file) for file in files] if files else shipped_groups()
     if as_json:
-        click.echo(json.dumps(_document(groups), indent=2, ensure_ascii=False))
+        click.echo(_printed(json.dumps(_document(groups), indent=2, ensure_ascii=False)))
         return
     if not groups:
         click.echo("no style is shipped with this installation; make one with 'stylize train PAINTING.jpg PHOTOS'")
         return
-    click.echo("\n\n".join(f"{group.heading}\n{_table(group)}" for group in groups))
-    click.echo("\n" + "\n".join(_notes(groups)))
+    click.echo("\n\n".join(f"{printable(group.heading)}\n{_table(group)}" for group in groups))
+    click.echo("\n" + "\n".join(map(printable, _notes(groups))))
+
+
+def _printed(text: str) -> str:
+    """Return JSON with escapes for what no terminal prints: a path can hold bytes that are no text."""
+    letters = (one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+    return text if text.isprintable() else "".join(letters)
 
 
 def _document(groups: Iterable[Group]) -> dict[str, Any]:
@@ -211,11 +219,11 @@ def _option(group: Group, count: int) -> str:
     """Return the options that choose the first style of a group, or a mixture of its first two."""
     one = group.painted[0] if group.painted else group.styles[0]
     if group.collection is None:
-        return f"--style {one['style'] if _is_shipped(group) else one['path']}"
+        return f"--style {shlex.quote(one['style'] if _is_shipped(group) else one['path'])}"
     names = [style["style"] for style in group.painted[:count]] or [one["style"]]
     text = names[0] if count == 1 else f"{names[0]}:0.6,{names[1]}:0.4"
-    text = f"'{text}'" if any(letter.isspace() for letter in text) else text
-    return f"--style {text}" if _is_shipped(group) else f"--collection {one['path']} --style {text}"
+    text = shlex.quote(text)  # for a shell: the name may come from a stranger
+    return f"--style {text}" if _is_shipped(group) else f"--collection {shlex.quote(one['path'])} --style {text}"
 
 
 def _is_shipped(group: Group) -> bool:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+
+import click
+
+from stylize.errors import printable
 
 SMALL_FILE = 100_000
 """Bytes below which a size is told in kilobytes."""
+
+
+def file_text(path: str | os.PathLike[str]) -> str:
+    """Return the name of a file as text that a terminal shows and does not obey; the name may be a stranger's."""
+    return printable(click.format_filename(path))
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: frozenset[int] = frozenset()) -> str:

@@ -222,6 +222,7 @@ def _ruler(weights: WeightsFile, painting: Path, device: torch.device) -> Ruler:
     stored = weights.metadata.get("loss")
     try:
         config = LossConfig(**stored) if isinstance(stored, dict) else LossConfig()
+        _check_named(config.loss_network)
         check_layers([*config.style_layers, config.content_layer])
         short_side = painting_size(weights.metadata)
         if short_side < STYLE_SIZE_MINIMUM:
@@ -231,6 +232,26 @@ def _ruler(weights: WeightsFile, painting: Path, device: torch.device) -> Ruler:
     deepest = max([*config.style_layers, config.content_layer], key=LAYERS.index)
     network = load_loss_network(config.loss_network, pooling=config.pooling, last=deepest).to(device)
     return Ruler(network, config, load_painting(painting, short_side).to(device))
+
+
+def _check_named(loss_network: object) -> None:
+    """Refuse a loss network that a weights file must not make us read: it may come from a stranger.
+
+    Raises:
+        InputError: It is none of the known names, no safetensors file, or on another machine.
+    """
+    if loss_network in ("vgg19", "torchvision"):
+        return
+    shares = ("//", "\\\\")
+    if (
+        not isinstance(loss_network, str)
+        or loss_network.startswith(shares)
+        or Path(loss_network).suffix != ".safetensors"
+    ):
+        raise InputError(
+            f"it was trained with the loss network {str(loss_network)[:100]!r}, and a weights file cannot make us read "
+            "anything but vgg19, torchvision or a .safetensors file of this machine"
+        )
 
 
 def _paint(path: Path, subjects: Sequence[Subject], size: int, device: torch.device) -> Painted:

@@ -97,7 +97,7 @@ def _files_of_report(folder: Path) -> set[str] | None:
         listed = document.get("files")
         files = map(str, listed) if isinstance(listed, list) else (path.name for path in folder.glob("*.csv"))
         return {PAGE, NUMBERS, *LEFT_BY_SYSTEMS, *files}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 

@@ -59,7 +59,7 @@ def read(folder: Path, key: str) -> tuple[dict[str, Any], bytes] | None:
         facts = json.loads(line)
         if facts.pop("sha256") != hashlib.sha256(content).hexdigest():
             return None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # It was used; see KEPT.

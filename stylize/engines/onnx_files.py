@@ -16,13 +16,13 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stylize.checkpoints import FORMAT, FORMAT_VERSION, WeightsFile
-from stylize.config import TransformerConfig
+from stylize.checkpoints import FORMAT, FORMAT_VERSION, LONGEST_KIND, WeightsFile, read_architecture
 from stylize.errors import InputError, WeightsError
+from stylize.plain_json import read_table
 from stylize.zoo import preset_name, style_name
 
 if TYPE_CHECKING:
@@ -141,20 +141,18 @@ def check_content(content: bytes, path: Path) -> WeightsFile:
 def _weights_file(text: str, path: Path) -> WeightsFile:
     """Return the header that was written by :func:`file_metadata`."""
     try:
-        header: Any = json.loads(text)
+        header = read_table(text)
         if header["format_version"] != FORMAT_VERSION:
-            version = header["format_version"]
+            version = str(header["format_version"])[:LONGEST_KIND]
             raise WeightsError(f"{path} has format version {version!r}, not {FORMAT_VERSION}: update stylize")
-        values, metadata = header["architecture"], header["metadata"]
-        unknown = set(values) - {field.name for field in fields(TransformerConfig)}
-        if unknown:
-            raise WeightsError(f"{path}: its architecture has settings this stylize does not know: {sorted(unknown)}")
+        architecture = read_architecture(json.dumps(header["architecture"]), path)
+        metadata = header["metadata"]
         if not isinstance(metadata, dict):
             raise WeightsError(f"{path}: its metadata is no table")
-        return WeightsFile(path, TransformerConfig(**values), metadata)
+        return WeightsFile(path, architecture, metadata)
     except WeightsError:  # a ValueError itself
         raise
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"{path}: its metadata cannot be used ({error})") from error
 
 

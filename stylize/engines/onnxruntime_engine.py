@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stylize.checkpoints import WeightsFile
 from stylize.engines.onnx_files import EXTRA, INPUT, OUTPUT, check_content, read_checked, read_metadata
+from stylize.engines.onnx_identity import check_graph
 from stylize.errors import InputError, StylizeError, WeightsError
 
 __all__ = ["OnnxRuntimeEngine", "available", "read_metadata"]
@@ -43,7 +44,7 @@ class OnnxRuntimeEngine:
     Raises:
         InputError: The packages ``onnx`` and ``onnxruntime`` are not installed.
         WeightsError: The file is missing, damaged, or not made by `stylize export`. Files that point to other files,
-            or need operators that are not part of ONNX, are among those.
+            need operators that are not part of ONNX, or compute anything but their architecture are among those.
     """
 
     name = "onnxruntime"
@@ -57,6 +58,7 @@ class OnnxRuntimeEngine:
             content, self.weights = model, check_content(model, Path("the ONNX model"))
         else:
             content, self.weights = read_checked(model)
+            check_graph(content, self.weights)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
         options.inter_op_num_threads = 1  # The graph is one chain.

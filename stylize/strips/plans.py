@@ -13,13 +13,17 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from stylize.errors import ImageError
 from stylize.image_errors import DECODER_ERRORS, quiet_pillow, shown
-from stylize.image_reading import HEAD_BYTES, RAW_SUFFIXES, format_of_head
+from stylize.image_limits import check_file_size, check_structure
+from stylize.image_reading import HEAD_BYTES, RAW_SUFFIXES, check_size, format_of_head
 from stylize.images import MAXIMUM_PIXELS
 from stylize.strips.png import PngLayout, png_layout
 from stylize.strips.tiff import TiffLayout, tiff_layout
 
 DEFAULT_MEMORY = 2**29
 """Bytes that reading plans with where no limit is given."""
+
+MAXIMUM_PIXELS_IN_PIECES = 2**32
+"""Largest picture that is read in pieces: 13 GB of scratch file, and hours of painting."""
 
 _HOLD_SHARE = 4
 """A picture is held where it takes at most this part (one fourth) of the memory: the rest is for the network."""
@@ -127,15 +131,21 @@ def plan_reading(stream: BinaryIO | None, source: Path, name: str, memory: int |
         return None
     try:
         kind = format_of_head(stream.read(HEAD_BYTES)) or ""
+        check_structure(stream, kind, name)
+        if kind not in ("PNG", "TIFF"):
+            check_file_size(stream.seek(0, os.SEEK_END), name)
         with quiet_pillow():
             layout = {"PNG": png_layout, "TIFF": tiff_layout}.get(kind, lambda _: None)(stream)
             header = _header(stream, kind, layout)
+    except ImageError:
+        raise
     except DECODER_ERRORS:
         return None
     if header is None or (kind == "TIFF" and _DNG_VERSION in header.tag_v2):
         return None
     width, height = (layout.width, layout.height) if layout else header.size
     limit, pixels = DEFAULT_MEMORY if memory is None else memory, width * height
+    check_size((width, height), name, MAXIMUM_PIXELS_IN_PIECES)
     channels = 4 if header.mode in _MODES_WITH_ALPHA or "transparency" in header.info else 3
     hold = pixels * channels * _HOLD_SHARE <= limit
     block = max(1, min(BLOCK_PIXELS, limit // (8 * _BLOCK_BYTES)))

@@ -28,6 +28,7 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 _COLOUR_CHUNKS = (b"PLTE", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 _LARGEST_CHUNK = 2**24  # bytes of anything but pixels
+_WIDEST = 2**22  # pixels: a row is held in memory, and one is made to look at the header
 _PIECE = 2**16  # bytes that are read at once
 _FULL_CHUNK = 2**20  # bytes after which compressed data are written
 
@@ -63,7 +64,8 @@ class PngLayout:
 def png_layout(stream: BinaryIO) -> PngLayout | None:
     """Return the layout of a PNG, or None for one that cannot be read in pieces here.
 
-    Those are interlaced pictures, fewer than 8 bits a sample, grey of 16 bits, and files that are odd or damaged.
+    Those are interlaced pictures, fewer than 8 bits a sample, grey of 16 bits, rows of millions of pixels, and files
+    that are odd or damaged.
     """
     stream.seek(0)
     if stream.read(8) != SIGNATURE:
@@ -72,11 +74,11 @@ def png_layout(stream: BinaryIO) -> PngLayout | None:
     if header is None or header[0] != b"IHDR" or len(header[1]) != 13:
         return None
     width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", header[1])
-    if not (width and height and rest == [0, 0, 0] and colour in _SAMPLES):
+    if not (0 < width <= _WIDEST and height and rest == [0, 0, 0] and colour in _SAMPLES):
         return None
     if depth != 8 and not (depth == 16 and colour in (2, 4, 6)):
         return None
-    colours, others, pieces, ended = b"", b"", [], False
+    colours, others, pieces, ended, kept = [], [], [], False, 0
     while True:
         start = stream.tell()
         head = stream.read(8)
@@ -95,15 +97,14 @@ def png_layout(stream: BinaryIO) -> PngLayout | None:
             stream.seek(length + 4, io.SEEK_CUR)
             continue
         stream.seek(start)
-        if _chunk(stream) is None or len(colours) + len(others) + length > _LARGEST_CHUNK:
+        kept += 12 + length
+        if _chunk(stream) is None or kept > _LARGEST_CHUNK:
             return None
         stream.seek(start)
-        data = stream.read(12 + length)
-        if name in _COLOUR_CHUNKS and not pieces:
-            colours += data
-        else:
-            others += data
-    return PngLayout(width, height, depth, colour, colours, others, tuple(pieces)) if pieces else None
+        (colours if name in _COLOUR_CHUNKS and not pieces else others).append(stream.read(12 + length))
+    if not pieces:
+        return None
+    return PngLayout(width, height, depth, colour, b"".join(colours), b"".join(others), tuple(pieces))
 
 
 def _chunk(stream: BinaryIO) -> tuple[bytes, bytes] | None:

@@ -52,6 +52,9 @@ _OLD_JPEG, _YCBCR = 6, 6
 _LARGEST_SEGMENT = 2**22
 """Pixels of a strip or tile; where they are larger, the file is not suited to reading in pieces."""
 
+_MOST_SEGMENTS = 2**20
+"""Strips and tiles, or rows where strips are cut into them; a list of their places is held in memory."""
+
 
 @dataclass(frozen=True)
 class TiffLayout:
@@ -102,13 +105,16 @@ def tiff_layout(stream: BinaryIO) -> TiffLayout | None:
     if not (width and height) or number(PLANES, 1) != 1 or compression == _OLD_JPEG:
         return None
     tiled = TILE_PLACES in tags
-    places = numbers(TILE_PLACES if tiled else STRIP_PLACES)
-    lengths = numbers(TILE_LENGTHS if tiled else STRIP_LENGTHS)
     tile_width = number(TILE_WIDTH, 0) if tiled else width
     tile_height = number(TILE_HEIGHT, 0) if tiled else min(number(STRIP_ROWS, height), height)
     if not (tile_width and tile_height):
         return None
     count = -(-width // tile_width) * -(-height // tile_height)
+    where = (TILE_PLACES, TILE_LENGTHS) if tiled else (STRIP_PLACES, STRIP_LENGTHS)
+    # Their number is compared before they become a list of numbers.
+    if max(count, height) > _MOST_SEGMENTS or any(tag not in tags or tags[tag].count != count for tag in where):
+        return None
+    places, lengths = (numbers(tag) for tag in where)
     if len(places) != count or len(lengths) != count:
         return None
     copied = {tag: tags[tag] for tag in _COPIED if tag in tags}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,8 @@ from PIL import Image
 
 from stylize.errors import InputError, OutputError
 from stylize.image_errors import DECODER_ERRORS, quiet_pillow, reason_of, shown
+from stylize.image_limits import check_file_size, check_pictures, check_structure
+from stylize.image_reading import HEAD_BYTES, format_of_head
 from stylize.images import MAXIMUM_PIXELS
 from stylize.video.colour import FULL, RGB_MATRIX, Colour
 from stylize.video.digests import file_digest
@@ -31,6 +34,12 @@ LARGEST = {"GIF": 2_000_000_000, "WEBP": 600_000_000}
 
 WEBP_QUALITY = 90
 
+MOST_PICTURES = 50_000
+"""Pictures of an animation that is read: half an hour at 25 each second."""
+
+MOST_PIXELS = 20_000_000_000
+"""Pixels of all of them together: all are decoded to learn how long each is shown."""
+
 
 def read_animation_facts(path: Path) -> ClipFacts:
     """Return what is known of an animated GIF or WebP.
@@ -44,6 +53,11 @@ def read_animation_facts(path: Path) -> ClipFacts:
             if image.width * image.height > MAXIMUM_PIXELS:
                 raise InputError(f"{name} has frames of {image.width} x {image.height} pixels, which are too many")
             count = getattr(image, "n_frames", 1)
+            if count > MOST_PICTURES or count * image.width * image.height > MOST_PIXELS:
+                raise InputError(
+                    f"{name} has {count:,} pictures of {image.width} x {image.height} pixels, more than the "
+                    f"{MOST_PICTURES:,} pictures and {MOST_PIXELS:,} pixels that are read; cut it or make it smaller"
+                )
             duration = sum(frame.info.get("duration") or USUAL_DURATION for frame in _seek_all(image, count))
             clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA")
     except InputError:
@@ -70,6 +84,13 @@ def read_animation_facts(path: Path) -> ClipFacts:
 
 
 def _opened(path: Path) -> Image.Image:
+    name = shown(path)
+    with open(path, "rb") as file:
+        kind = format_of_head(file.read(HEAD_BYTES)) or ""
+        check_structure(file, kind, name)
+        check_file_size(os.fstat(file.fileno()).st_size, name)
+        if kind == "GIF":
+            check_pictures(file, name, MOST_PICTURES)
     return Image.open(path, formats=list(SUFFIXES.values()))
 
 

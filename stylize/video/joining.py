@@ -110,7 +110,7 @@ def join_clip(
     try:
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(av.open(str(path), "w", format=output_format, options=options))
-            first = stack.enter_context(av.open(str(parts[0])))
+            first = stack.enter_context(av.open(str(parts[0]), format="nut"))
             template = first.streams.video[0]
             stream = output.add_stream_from_template(template, opaque=True)
             stream.time_base = facts.time_base

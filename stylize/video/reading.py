@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stylize.errors import InputError
 from stylize.image_errors import reason_of, shown
 from stylize.image_folders import READ_SUFFIXES
+from stylize.images import MAXIMUM_PIXELS
 from stylize.video.colour import colour_of, to_rgb
 from stylize.video.digests import file_digest
 from stylize.video.frames import CLIP, ClipFacts, Frame, Source
@@ -30,6 +31,21 @@ frames, and the first frames after it may lack what they refer to."""
 
 TAIL = 0.5
 """Seconds that may be missing at the end of a clip before it counts as cut off."""
+
+CONTAINERS = (
+    "3dostr,4xm,amv,anm,apng,asf,av1,avi,avs,avs2,avs3,bethsoftvid,bfi,bink,c93,cavsvideo,cdxl,cine,dhav,dirac,dnxhd,"
+    "dsicin,dv,dxa,ea,evc,film_cpk,flic,flv,gif,gxf,h261,h263,h264,hevc,idcin,iff,ivf,ivr,ipmovie,jv,kux,live_flv,lxf,"
+    "m4v,matroska,mjpeg,mjpeg_2000,mlv,mm,moflex,mov,mpeg,mpegts,mpegvideo,mtv,mv,mvi,mxf,mxg,nc,nsv,nut,nuv,obu,ogg,"
+    "paf,pmp,pva,r3d,rl2,rm,roq,rpl,smjpeg,smk,swf,thp,tmv,ty,usm,vc1,vc1test,vivo,vmd,vvc,wc3movie,webm,webp,wsvqa,wtv,"
+    "xmv,xwma,yop,yuv4mpegpipe,"
+    "bmp_pipe,dpx_pipe,exr_pipe,gif_pipe,ico,image2,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_anim,jpegxl_pipe,pam_pipe,"
+    "pbm_pipe,pcx_pipe,pgm_pipe,png_pipe,ppm_pipe,psd_pipe,qoi_pipe,sgi_pipe,tiff_pipe,webp_pipe"
+)
+"""Kinds of files that FFmpeg may take a clip for: those that are one file. Play lists (``hls``, ``dash``, ``concat``)
+and descriptions of streams (``sdp``) are not among them, because they make it open other files and addresses."""
+
+READING = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAXIMUM_PIXELS)}
+"""What FFmpeg may do with a clip: read it as one of these kinds, open no other, and decode frames up to a size."""
 
 DAMAGE_LIMIT = 1000
 """Damaged parts in a row after which the rest of a clip is given up."""
@@ -51,7 +67,7 @@ def open_clip(path: Path) -> Iterator[InputContainer]:
         raise InputError(f"{name} is empty (0 bytes)")
     try:
         # Absolute, because FFmpeg takes what stands before a colon for a protocol.
-        container = av.open(str(path.absolute()), metadata_errors="replace")
+        container = av.open(str(path.absolute()), metadata_errors="replace", options=READING)
     except av.error.FFmpegError as error:
         kind = "clip: it cannot be read, or its beginning or its index is missing"
         raise InputError(f"{name} is no {kind} ({reason_of(error)})") from None
@@ -74,6 +90,8 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
             ", ".join(sorted({one.type for one in container.streams})) or "nothing"
         )  # fmt: skip
         raise InputError(f"{name} holds {what}; a clip with video is needed")
+    for one in known:
+        one.codec_context.options = {"max_pixels": READING["max_pixels"]}
     default = av.stream.Disposition.default
     return max(known, key=lambda one: (bool(one.disposition & default), one.codec_context.width))
 
@@ -89,6 +107,9 @@ def read_facts(path: Path) -> ClipFacts:
         if _is_picture(container.format.name, path):
             raise InputError(f"{name} is one picture, not a clip; paint it with 'stylize apply {name}'")
         stream = video_stream(container, name)
+        wide, tall = stream.codec_context.width, stream.codec_context.height
+        if wide * tall > MAXIMUM_PIXELS:
+            raise InputError(f"{name} has frames of {wide} x {tall} pixels, more than the {MAXIMUM_PIXELS:,} accepted")
         frame = next(_decoded(container, stream, []), None)
         if frame is None:
             raise InputError(f"{name} holds no frame that can be decoded; copy or convert it again")

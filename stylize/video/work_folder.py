@@ -115,7 +115,10 @@ class WorkFolder(OwnedFolder):
             record = self._read(self._record(len(found)))
             if record is None:
                 return found
-            found.append(Segment(**{**record, "problems": tuple(record["problems"])}))
+            try:
+                found.append(Segment(**{**record, "problems": tuple(record["problems"])}))
+            except (KeyError, TypeError):  # not one of ours, as if it were not there
+                return found
 
     def part(self, number: int, suffix: str) -> Path:
         """Return the file or the folder of a segment's frames."""
@@ -216,9 +219,10 @@ class WorkFolder(OwnedFolder):
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return None
+        return values if isinstance(values, dict) else None
 
     def _write(self, path: Path, values: Mapping[str, Any]) -> None:
         with replacing(path) as temporary:

@@ -12,6 +12,7 @@ from stylize.controls import Controls
 from stylize.errors import InputError
 from stylize.images import Picture, resize_long_edge, write_image
 from stylize.large_pictures import default_memory, needed_bytes, paint_large
+from stylize.style_collections import tidy_name
 from stylize.stylizer import Stylizer
 from stylize.web.settings import Limits
 from stylize.web.uploads import Photo, read_upload
@@ -25,6 +26,9 @@ STRIPS_FROM = 4_000_000
 WHOLE_BYTES = 40
 """Bytes of memory for each pixel of a picture that is painted small and enlarged: in float32 the photo, the painting
 and what the photo style makes of it; and pixels of four bytes."""
+
+LONGEST_NAME = 200
+"""Bytes of the name of a result, without its suffix; file systems take 255, and uploads are named by strangers."""
 
 SAME_STROKES = "as in the preview"
 FINE_STROKES = "fine"
@@ -91,7 +95,8 @@ def paint_full_size(
         alpha = None if picture.alpha is None else resize_long_edge(picture.alpha, wanted.edge)
         picture = replace(picture, image=resize_long_edge(picture.image, wanted.edge), alpha=alpha)
     suffix = ".jpg" if picture.alpha is None else ".png"
-    output = folder / f"{photo.name}-{stylizer.style}{suffix}"
+    stem = f"{photo.name}-{tidy_name(stylizer.style)}".encode("utf-8", "replace")[:LONGEST_NAME]
+    output = folder / (stem.decode("utf-8", "ignore") + suffix)
     width, height = picture.image.size
     scale = min(1.0, wanted.preview / max(width, height)) if wanted.strokes == SAME_STROKES else 1.0
     if scale == 1 and _wants_strips(stylizer, width, height, memory):

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from stylize.errors import ImageError
-from stylize.images import Picture, read_picture, resize_long_edge
+from stylize.images import Picture, read_picture, resize_long_edge, shown
 from stylize.strips.plans import picture_size
 from stylize.web.settings import Limits
 
@@ -47,11 +47,9 @@ def read_upload(path: Path, limits: Limits) -> Picture:
     """
     try:
         check_upload(path, limits)
-        picture = read_picture(path)
+        return read_picture(path, limits.pixels)
     except ImageError as error:
-        raise ImageError(str(error).replace(str(path), path.name)) from None
-    _check_pixels(path.name, *picture.image.size, limits)  # those whose header did not tell
-    return picture
+        raise ImageError(str(error).replace(shown(path), shown(path.name)).replace(str(path), path.name)) from None
 
 
 def check_upload(path: Path, limits: Limits) -> None:

@@ -252,7 +252,8 @@ def _choose_mixture(
         if name not in collection.names:
             raise InputError(_not_there(name, collection))
     total = sum(part.weight for part in parts)
-    shares = {name: part.weight / total for name, part in zip(names, parts, strict=True) if part.weight}
+    # A weight may be so small beside the others that its share is 0.
+    shares = {name: share for name, part in zip(names, parts, strict=True) if (share := part.weight / total)}
     return _in_collection(collection, shares, norm, preset, tuple(style for style in additions if style.name in shares))
 
 

@@ -68,6 +68,9 @@ BYTES = {
 FLOATS = ("F16", "BF16", "F32", "F64")
 """Types that learned numbers are read from."""
 
+MODEL_FILE = "model.safetensors"
+"""Name of the weights in a folder that is laid out as on the Hugging Face hub."""
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -95,6 +98,26 @@ class Header:
 
     texts: dict[str, str]
     tensors: dict[str, tuple[str, tuple[int, ...]]]
+
+
+def weights_path(path: Path | str) -> Path:
+    """Return the file that a path stands for: the path itself, or of a folder the ``model.safetensors`` in it.
+
+    Raises:
+        WeightsError: A folder without one.
+    """
+    path = Path(path)
+    if not os.path.isdir(path):  # False for every path that cannot be, where Path.is_dir raises
+        return path
+    inside = path / MODEL_FILE
+    if inside.is_file():
+        return inside
+    others = sorted(one.name for one in path.glob("*.safetensors"))[:3]
+    held = f"; it holds {', '.join(others)}: give the path of one" if others else ""
+    raise WeightsError(
+        f"{path} is a folder without {MODEL_FILE}{held}; a .safetensors file is accepted, or a folder made by `stylize "
+        "export --format huggingface`"
+    )
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -194,11 +217,14 @@ def _are_counts(values: object, most: int) -> bool:
 def read_weights_file(path: Path | str) -> WeightsFile:
     """Read the header of a weights file, without its tensors and without torch.
 
+    Args:
+        path: The file, or a folder with a ``model.safetensors`` (:func:`weights_path`).
+
     Raises:
         WeightsError: The file is missing, a pickle, truncated, of another kind or of an unknown architecture, or its
             architecture is larger than any network that is built.
     """
-    path = Path(path)
+    path = weights_path(path)
     return _described(path, read_header(path))
 
 
@@ -263,7 +289,7 @@ def load_network(path: Path | str, device: str = "cpu") -> tuple[TransformerNet,
     """Load a network in float32 and evaluation mode.
 
     Args:
-        path: A weights file.
+        path: A weights file, or a folder with a ``model.safetensors``.
         device: Where to put the network, as torch names it.
 
     Raises:
@@ -275,7 +301,7 @@ def load_network(path: Path | str, device: str = "cpu") -> tuple[TransformerNet,
 
     from stylize.transformer import TransformerNet
 
-    path = Path(path)
+    path = weights_path(path)
     header = read_whole_header(path)
     weights = _described(path, header.texts)
     another = f"{path} holds the weights of another architecture than its header says"

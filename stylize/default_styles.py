@@ -35,7 +35,7 @@ def as_collection(style: str | os.PathLike[str]) -> Collection | None:
         found = [one for one in zoo.list_collections() if collection_name(one) == style]
         return found[0] if found and style not in zoo.list_styles() else None
     path = Path(style)
-    if is_onnx(path) or (isinstance(style, str) and not path.is_file()) or is_style_file(path):
+    if is_onnx(path) or (isinstance(style, str) and not os.path.exists(path)) or is_style_file(path):
         return None
     return read_collection(path) if read_weights_file(path).architecture.conditional else None
 

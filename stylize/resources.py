@@ -11,8 +11,11 @@ from stylize.errors import StylizeError
 def _data_directory(package: str, beside: str) -> Path:
     """Return the folder of a data package, or the one beside ``stylize`` in a checkout that is not installed."""
     specification = importlib.util.find_spec(package)
+    home = Path(__file__).resolve().parent.parent
     places = [Path(place) for place in (specification.submodule_search_locations or ())] if specification else []
-    places.append(Path(__file__).resolve().parent.parent / beside)
+    # Those of another stylize that is installed for editing are found by that name too, and are not ours.
+    places = [place for place in places if place.resolve().is_relative_to(home)]
+    places.append(home / beside)
     for place in places:
         if place.is_dir():
             return place

@@ -29,6 +29,7 @@ from stylize.checkpoints import (
     read_whole_header,
     save_network,
     shown_kind,
+    weights_path,
     write_safetensors,
 )
 from stylize.config import PHOTO_STYLE, TransformerConfig
@@ -147,7 +148,7 @@ def is_style_file(path: Path | str) -> bool:
     Raises:
         WeightsError: The file is missing, or is no safetensors file.
     """
-    return read_header(Path(path)).get("format") == STYLE_FORMAT
+    return read_header(weights_path(path)).get("format") == STYLE_FORMAT
 
 
 def read_style_file(path: Path | str) -> StyleFile:
@@ -156,7 +157,7 @@ def read_style_file(path: Path | str) -> StyleFile:
     Raises:
         WeightsError: The file is missing, truncated, of another kind or of an unknown architecture.
     """
-    path = Path(path)
+    path = weights_path(path)
     header = read_header(path)
     kind = header.get("format")
     if kind != STYLE_FORMAT:

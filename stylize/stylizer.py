@@ -34,8 +34,9 @@ def load(
 
     Args:
         style: Name of a shipped style (:func:`stylize.list_styles`); or a path to a weights file or to a style file: a
-            string with the suffix .safetensors or with a path separator, or a path object; or a mixture of names and
-            style files, ``great-wave:0.6,starry-night:0.4``. A file with the suffix .onnx, made by ``stylize export``,
+            string with the suffix .safetensors or with a path separator, or a path object; or a folder with a
+            ``model.safetensors`` (:mod:`stylize.model_folders`); or a mixture of names and style files,
+            ``great-wave:0.6,starry-night:0.4``. A file with the suffix .onnx, made by ``stylize export``,
             runs in ONNX Runtime. A collection, by name or path, stands for its first style. None takes
             :func:`stylize.default_styles.default_style`.
         norm: Normalisation the network is built with. None means ``instance`` for a shipped style, and whatever the

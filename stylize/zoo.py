@@ -179,7 +179,7 @@ def find_collection(name: str = DEFAULT_COLLECTION) -> Collection:
         damaged = weights_directory() / f"{name}-{norm}{WEIGHTS_SUFFIX}"
         if damaged.is_file():
             return read_collection(damaged)  # It exists but was not listed: let its own error say why.
-    hint = f" (a file needs the suffix {WEIGHTS_SUFFIX} or a folder before its name)" if Path(name).is_file() else ""
+    hint = _path_hint(name)
     if not shipped:
         raise InputError(
             f"collection '{name}' given, and no collection of styles is shipped with this installation; give a file, "
@@ -211,6 +211,15 @@ def is_path(style: str | os.PathLike[str]) -> bool:
     return style.lower().endswith(WEIGHTS_SUFFIX) or any(separator in style for separator in separators)
 
 
+def _path_hint(name: str) -> str:
+    """Return what to write instead where a name is that of a file or a folder here."""
+    if os.path.isdir(name):
+        return f" (a folder needs a {os.sep} at its end)"
+    if os.path.isfile(f"{name}{WEIGHTS_SUFFIX}"):
+        return f" (for the file here: .{os.sep}{name}{WEIGHTS_SUFFIX})"
+    return f" (a file needs the suffix {WEIGHTS_SUFFIX} or a folder before its name)" if os.path.isfile(name) else ""
+
+
 def find_weights(style: str, norm: str = DEFAULT_NORM, preset: str | None = None) -> Path:
     """Return the shipped weights file of a style.
 
@@ -235,9 +244,8 @@ def find_weights(style: str, norm: str = DEFAULT_NORM, preset: str | None = None
     if damaged.is_file():
         read_weights_file(damaged)  # It exists but was not listed: let its own error say why.
     if not candidates:
-        hint = f" (a weights file needs the suffix {WEIGHTS_SUFFIX} or a folder before its name)"
         _refuse_collected(style, _train_command(style, norm, preset))
-        raise InputError(unknown_name("style", style, list_styles()) + (hint if Path(style).is_file() else ""))
+        raise InputError(unknown_name("style", style, list_styles()) + _path_hint(style))
     command = _train_command(style, norm, preset)
     norms = list(dict.fromkeys(one.norm for one in candidates))
     if norm not in norms:

@@ -70,6 +70,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "finishing",
         "scaled_painting",
         "lightness_matching",
+        "model_cards",
     ),
     (
         "stylizer",
@@ -82,6 +83,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "speed_plan",
         "speed_test",
         "exporting",
+        "model_folders",
         "large_pictures",
     ),
     ("comparison", "video", "web"),
@@ -115,6 +117,7 @@ BESIDE = {
     ("speed_test", "speed_turns"),
     ("speed_test", "speed_ceilings"),
     ("speed_test", "speed_plan"),
+    ("model_folders", "style_choice"),
     ("speed_test", "style_choice"),
     ("large_pictures", "stylizer"),
     ("style_sheet", "panels"),

@@ -85,7 +85,7 @@ def test_unknown_style_has_a_suggestion_and_the_list(shipped):
 def test_name_of_a_file_of_another_kind_gets_a_hint(shipped, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.pth").write_bytes(b"x")
-    with pytest.raises(InputError, match="a weights file needs the suffix"):
+    with pytest.raises(InputError, match="a file needs the suffix"):
         zoo.find_weights("net.pth")
 
 

@@ -103,9 +103,10 @@ def web_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert made.left_behind() == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Start a browser."""
+    """Start a browser, for the tests of a module only: Playwright keeps an event loop running meanwhile, beside which
+    the asyncio.run of other tests refuses to work."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     from tests.test_comparison_report_browser import find_chromium
 

@@ -83,6 +83,6 @@ def main() -> None:
     stylize train painting.jpg photos/      learn a style of your own
     stylize collect COLLECTION STYLE...     put styles of your own together in one network
     stylize compare photo.jpg               show what instance and batch norm do, with measurements
-    stylize export starry-night             write a network as an ONNX file
+    stylize export starry-night             write a network as an ONNX file, or as a folder to share
     stylize bench                           measure how fast this machine paints
     """

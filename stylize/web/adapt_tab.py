@@ -63,7 +63,7 @@ def build_adapt_tab(context: Context, first: PaintingTab, tabs: Any) -> None:
                     elem_id="crop",
                 )
                 gr.HTML(note("A style file that you kept:"))
-                brought = upload_box("style-file", "Style file", [".safetensors"])
+                brought = upload_box("style-file", "Style file")
             with gr.Row():
                 start = gr.Button("Learn this painting", variant="primary", elem_id="learn")
                 stop = gr.Button("Stop", visible=False, elem_id="stop-learning")

@@ -22,14 +22,17 @@ EDGES = (("full size", 0), ("4096 px", 4096), ("2048 px", 2048), ("1024 px", 102
 HIDDEN = {"show_progress": "hidden"}
 
 
-def upload_box(elem_id: str, label: str, kinds: Sequence[str] = ("image",)) -> Any:
-    """Return a place where a file is dropped or chosen."""
+def upload_box(elem_id: str, label: str) -> Any:
+    """Return a place where a file is dropped or chosen.
+
+    Any kind is let in: what reads the file says what is wrong with it. Gradio's own check, by the suffix, would write a
+    traceback to the terminal of the server.
+    """
     import gradio as gr
 
     return gr.File(
         label=label,
         show_label=False,
-        file_types=list(kinds),
         height=84,
         elem_id=elem_id,
         elem_classes="upload",

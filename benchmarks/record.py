@@ -43,12 +43,15 @@ def git_commit() -> str | None:
 
 
 def shown_argument(argument: str) -> str:
-    """Return an argument of the command line as it is published: quoted as a shell wants it, and an absolute path
-    relative to the checkout, or without its folders where it lies outside."""
-    path = Path(argument)
+    """Return an argument of the command line as it is published: quoted as a shell wants it, and an absolute path, also
+    one after ``NAME=``, relative to the checkout, or without its folders where it lies outside."""
+    name, equals, value = argument.partition("=")
+    if not equals or "/" in name:
+        name, equals, value = "", "", argument
+    path = Path(value)
     if path.is_absolute():
-        argument = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-    return shlex.quote(argument)
+        value = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    return shlex.quote(f"{name}{equals}{value}")
 
 
 def facts(device: str = "cpu") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stylize.errors import InputError
 from stylize.image_colour import as_rgb
-from stylize.image_errors import shown
+from stylize.image_errors import reason_of, shown
 from stylize.image_folders import READ_SUFFIXES, find_images
 from stylize.image_reading import MAXIMUM_PIXELS, Picture, normalise_image, read_image, read_picture
 from stylize.image_writing import JPEG_QUALITY, WRITE_SUFFIXES, encode_image, write_image
@@ -36,6 +36,7 @@ __all__ = [
     "normalise_image",
     "read_image",
     "read_picture",
+    "reason_of",
     "resize_long_edge",
     "resize_short_side",
     "shown",

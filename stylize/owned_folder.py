@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from stylize.errors import OutputError, RunInUse, printable
-from stylize.image_errors import reason_of, shown
+from stylize.images import reason_of, shown
 
 LOCK = ".lock"
 

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.web_helpers import chromium, web_server
 
 __all__ = ["chromium", "web_server"]
+
+# How long an example takes says something about the machine, and nothing about the code.
+settings.register_profile("stylize", deadline=None)
+settings.load_profile("stylize")
 
 
 @pytest.fixture(autouse=True, scope="session")

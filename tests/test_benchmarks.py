@@ -378,3 +378,12 @@ def test_errors_are_one_line(capsys):
         record.run(fail)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "error: no such thing\n"
+
+
+def test_a_published_command_names_no_folder_of_this_machine():
+    outside = "/somewhere/else/net.safetensors"
+    assert record.shown_argument(outside) == "net.safetensors"
+    assert record.shown_argument(f"wave={outside}") == "wave=net.safetensors"
+    assert record.shown_argument(f"wave={record.ROOT}/weights/net.safetensors") == "wave=weights/net.safetensors"
+    assert record.shown_argument("wave=weights/net.safetensors") == "wave=weights/net.safetensors"
+    assert record.shown_argument("--steps=3") == "--steps=3"

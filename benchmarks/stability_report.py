@@ -120,8 +120,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             "sharpness, the mean square of the differences of neighbouring pixels, and the speed, which is that of the "
             "painting alone (`benchmarks/video_speed.py` measures the command). In brackets: times that of frame by "
             "frame.",
-            clip_table(results["clips"]),
             "\n".join(findings(results["clips"])),
+            "## Clips",
+            clip_table(results["clips"]),
             "## Pumping",
             "How much of the painting of the pan changes because of something that it does not show, from frame to "
             "frame (pumping) and in all (shift), in grey levels: `benchmarks/pumping.py`.",

@@ -14,29 +14,13 @@ from benchmarks.catalogue import Caption, Line
 from stylize.errors import InputError, StylizeError
 from stylize.style_collections import read_collection
 from stylize.zoo import sha256
-from tests.helpers import ROOT, run_python, save_photo, synthetic_image, tiny_collection
+from tests.helpers import save_photo, synthetic_image, tiny_collection
 
 NAMES = ("first", "second", "third", "fourth", "photo")
 
 
 def grey(value: int, size: tuple[int, int] = (64, 64)) -> Image.Image:
     return Image.new("RGB", size, (value, value, value))
-
-
-@pytest.mark.parametrize("script", ["gallery", "paintings", "adapting_time"])
-def test_help_answers_without_torch(script):
-    code = f"""
-import runpy, sys
-sys.argv = ["{script}.py", "--help"]
-try:
-    runpy.run_path(r"{ROOT / "benchmarks" / script}.py", run_name="__main__")
-finally:
-    print("TORCH" if "torch" in sys.modules else "LIGHT")
-"""
-    result = run_python("-c", code)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("usage:")
-    assert result.stdout.rstrip().endswith("LIGHT")
 
 
 # ----------------------------------------------------------------------------------------------------------- captions

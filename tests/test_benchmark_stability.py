@@ -83,7 +83,7 @@ def test_it_runs(tmp_path, monkeypatch):
     assert set(results["pumping"][EXPOSURE]) == {PLAIN, SMOOTHED, GRID, FLOW, PIXELS, FROZEN, UNFOLLOWED}
     assert clip["ways"][FLOW]["warping_error"] < clip["ways"][PLAIN]["warping_error"]
     page = (tmp_path / "stability.md").read_text(encoding="utf-8")
-    assert "OpenCV" in page and "## Pumping" in page and "nan" not in page
+    assert "OpenCV" in page and "## Clips" in page and "## Pumping" in page and "nan" not in page
     assert list((tmp_path / "sheets").glob("*.png"))
 
 

@@ -24,7 +24,17 @@ from stylize.losses import LossTerms
 from stylize.transformer import TransformerNet
 from tests.helpers import ROOT, run_python, save_photo
 
-SCRIPTS = ("speed", "large", "optimisation", "presets", "contact_sheet", "weights_table")
+SCRIPTS = (
+    "speed",
+    "large",
+    "optimisation",
+    "presets",
+    "contact_sheet",
+    "weights_table",
+    "gallery",
+    "paintings",
+    "adapting_time",
+)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

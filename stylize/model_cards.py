@@ -106,7 +106,7 @@ def _front_matter(licence: object, norm: str) -> str:
         if known in LICENCES:
             lines.append(f"license: {known}")
         else:
-            lines += ["license: other", f"license_name: {json.dumps(_one_line(licence), ensure_ascii=False)}"]
+            lines += ["license: other", f"license_name: {_quoted(licence)}"]
     tags = ("style-transfer", "neural-style-transfer", f"{norm.partition('@')[0]}-norm")
     return "\n".join([*lines, "tags:", *(f"- {tag}" for tag in tags), "---"])
 
@@ -200,6 +200,12 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _one_line(value: object) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
+
+
+def _quoted(value: object) -> str:
+    """Return a text from somebody's file in quotes, for JSON and YAML, without HTML of its own."""
+    text = json.dumps(_one_line(value), ensure_ascii=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _plain(value: object) -> str:

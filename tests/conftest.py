@@ -12,8 +12,11 @@ from tests.web_helpers import chromium, web_server
 
 __all__ = ["chromium", "web_server"]
 
-# How long an example takes says something about the machine, and nothing about the code.
-settings.register_profile("stylize", deadline=None)
+# How long an example takes says something about the machine, and nothing about the code. The same examples each time:
+# whoever runs the tests learns of their own change, and not of an example that nobody met before. To look for such
+# examples: pytest --hypothesis-profile=explore, and tests/slow.
+settings.register_profile("stylize", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, derandomize=False, max_examples=1000)
 settings.load_profile("stylize")
 
 

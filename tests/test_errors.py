@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stylize.errors import (
+    LONGEST_SHOWN,
     DeviceError,
     ImageError,
     InputError,
@@ -74,9 +75,12 @@ def test_unknown_name_is_one_line():
 
 
 @given(st.text(), st.lists(st.text(min_size=1), max_size=5))
+@example("0" * LONGEST_SHOWN, [])
+@example("0" * (LONGEST_SHOWN + 1), [])
 def test_unknown_name_takes_any_text(name, known):
     message = unknown_name("style", name, known)
-    assert message.startswith(f"unknown style '{name}'" if name.isprintable() else "unknown style '")
+    whole = name.isprintable() and len(name) <= LONGEST_SHOWN
+    assert message.startswith(f"unknown style '{name}'" if whole else "unknown style '")
     assert message.partition("' (known")[0].partition("'; did")[0].isprintable()
     assert all(printable(other) in message for other in known)
     assert message.isprintable()

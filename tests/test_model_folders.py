@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import stylize
@@ -206,6 +206,7 @@ def test_a_file_that_says_nothing_has_a_card_that_says_so(here: Path) -> None:
         ),
     )
 )
+@example({"licence": "<b>&"})
 @settings(max_examples=60, deadline=None)
 def test_whatever_a_header_holds_the_card_keeps_its_form(metadata: dict[str, Any]) -> None:
     """Metadata come from somebody's file: they add neither lines nor cells, nor HTML, nor a second front matter."""

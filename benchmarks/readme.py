@@ -33,7 +33,7 @@ PICTURES = record.ROOT / "examples" / "results"
 HERO = "neuschwanstein"
 SHOWN = ("astronaut", "hawa-mahal", "red-panda")
 CELL = 300
-PARTS = {"paintings": None, "adapting": None, "stability": "Clips"}
+PARTS = {"paintings": None, "adapting": None, "stability": "All clips"}
 """What README shows of a result file: a section by its heading, or None for what the page finds, as a list."""
 
 ORDER = (

@@ -63,6 +63,23 @@ def findings(clips: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def summary_table(clips: Mapping[str, Any]) -> str:
+    """Return the geometric means over the clips, as parts of those of frame by frame."""
+    columns = {
+        "warping error": "warping_error",
+        "where things move": "moving_error",
+        "flicker": "flicker",
+        "style distance": "style",
+        "sharpness": "sharpness",
+    }
+    rows = []
+    for way in (SMOOTHED, GRID, FLOW, PIXELS, FROZEN):
+        speeds = [clip["ways"][way]["speed"] for clip in clips.values()]
+        speed = "-" if any(map(math.isnan, speeds)) else f"{100 * statistics.geometric_mean(speeds):.0f} %"
+        rows.append([way, *(in_digits(ratio(clips, way, key), 1, 2) for key in columns.values()), speed])
+    return record.table(["painted", *columns, "speed"], rows, range(1, 7))
+
+
 def clip_table(clips: Mapping[str, Any]) -> str:
     """Return the numbers of all ways as a table."""
     columns = {
@@ -121,6 +138,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             "painting alone (`benchmarks/video_speed.py` measures the command). In brackets: times that of frame by "
             "frame.",
             "\n".join(findings(results["clips"])),
+            "## All clips",
+            f"Times what it is of {PLAIN}, the geometric mean of {len(results['clips'])} clips.",
+            summary_table(results["clips"]),
             "## Clips",
             clip_table(results["clips"]),
             "## Pumping",

@@ -16,10 +16,11 @@ from PIL import Image
 
 from stylize.comparison.batch_mates import BatchMates, MatesRow
 from stylize.comparison.claims import judge
-from stylize.comparison.cost import Cost, Halves, Pass
+from stylize.comparison.cost import Cost, Pass
 from stylize.comparison.evidence import Evidence
 from stylize.comparison.experiments import Point, RunResult
 from stylize.comparison.frozen_statistics import FrozenStatistics, Outcome, Variant
+from stylize.comparison.halves import Halves
 from stylize.comparison.inference import Comparison, Painted
 from stylize.comparison.limits import Brightness, BrightnessRow, Flat, FlatRow, Limits, Mixed, MixedRow
 from stylize.comparison.modes import Identity, Modes, ModesRow

@@ -10,18 +10,9 @@ import torch
 from torch import nn
 
 from stylize.comparison import cost
-from stylize.comparison.cost import (
-    Cost,
-    Halves,
-    Pass,
-    aligned,
-    finding,
-    fold_batch_norm,
-    measure_cost,
-    paint_halves,
-    peak_memory,
-    receptive_radius,
-)
+from stylize.comparison.cost import Cost, Pass, finding, fold_batch_norm, measure_cost
+from stylize.comparison.halves import Halves, aligned, paint_halves, receptive_radius
+from stylize.comparison.live_tensors import peak_memory
 from stylize.comparison.subject import Subject
 from stylize.errors import InputError
 from stylize.norms import BatchNorm

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylize.comparison import survival
+from stylize.comparison import linear_probe, survival
 from stylize.comparison.subject import CHUNK, Subject
 from stylize.comparison.survival import (
     AFTER,
@@ -190,7 +190,7 @@ def test_the_fit_is_that_of_nested_regressions_made_one_by_one():
     where = torch.tensor(sources)
     missed = baseline = 0.0
     for source in set(sources):
-        penalties = [30 * noise**2 for noise in survival.NOISES]
+        penalties = [30 * noise**2 for noise in linear_probe.NOISES]
         inner = [
             sum(
                 (

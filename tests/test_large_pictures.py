@@ -106,12 +106,12 @@ def test_half_of_the_free_memory_is_the_default():
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_the_estimate_for_a_whole_picture_is_near_what_it_takes(preset):
-    from stylize.comparison.cost import _LiveTensors
+    from stylize.comparison.live_tensors import LiveTensors
 
     program = lower(TransformerNet(PRESETS[preset]))
     engine = TorchEngine(program)
     photo = torch.rand(1, 3, 128, 192)
-    counter = _LiveTensors([photo])
+    counter = LiveTensors([photo])
     with counter:
         engine.paint(photo)
     assert 0.8 < whole_bytes(program, 128, 192) / counter.most < 1.6

@@ -28,14 +28,14 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "ROOT", tmp_path)
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
     (tmp_path / "results").mkdir()
-    text = "# How steady\n\nMade by hand.\n\n- One.\n- Two.\n\n## Clips\n\n| a |\n\n## Times\n\n- Not this.\n"
+    text = "# How steady\n\nMade by hand.\n\n- One.\n- Two.\n\n## All clips\n\n| a |\n\n## Times\n\n- Not this.\n"
     (tmp_path / "results" / "stability.md").write_text(text, encoding="utf-8")
     return tmp_path / "results"
 
 
 def test_a_part_of_a_result_file_is_its_findings_or_a_section(results):
     assert readme.findings("stability") == "- One.\n- Two."
-    assert readme.section("stability", "Clips") == "| a |"
+    assert readme.section("stability", "All clips") == "| a |"
     assert readme.part("stability").endswith("[How steady](results/stability.md).")
     with pytest.raises(InputError, match="no section 'Goals'"):
         readme.section("stability", "Goals")

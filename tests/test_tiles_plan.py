@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylize.comparison.cost import _LiveTensors
+from stylize.comparison.live_tensors import LiveTensors
 from stylize.config import preset
 from stylize.errors import InputError
 from stylize.program import Program, lower
@@ -71,7 +71,7 @@ def test_tensors_take_what_the_plan_says(changes, dtype, way):
         plan = plan_tiles(program, height, width, strip=32, storage=(way[0], way[0]), stored=way[1], dtype=dtype)
         source, sink = tensor_source(torch.rand(1, 3, height, width)), TensorSink(height, width)
         weights = [tensor for layer in program.layers for tensor in (layer.weight, layer.bias)]
-        counter = _LiveTensors([source.image, sink.image, *weights])
+        counter = LiveTensors([source.image, sink.image, *weights])
         with counter:
             paint_tiled(program, source, sink, plan, dtype=dtype)
         assert 0.95 * counter.most < plan.live_bytes < 1.35 * counter.most

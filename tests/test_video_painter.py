@@ -150,7 +150,7 @@ def test_the_stylizer_is_not_changed_and_two_videos_do_not_mix(stylizer):
 
 
 def test_flow_carries_strokes_along(stylizer):
-    """Noise that a network adds anew to each frame: along the flow most of it goes."""
+    """Noise that a network adds anew to each frame: along the flow a good part of it goes."""
     large = texture(48, 80)
     frames = [large[..., 2 * k : 2 * k + 48].contiguous() for k in range(10)]
     generator = torch.Generator().manual_seed(3)
@@ -163,7 +163,7 @@ def test_flow_carries_strokes_along(stylizer):
     noisy = Stylizer(stylizer.network, stylizer.weights, engine=Noisy(stylizer.program))
     painter = FramePainter(noisy, smoothing=None, flow=True)
     errors = [distance(painter.paint(frame), frame) for frame in frames]
-    assert errors[-1] < 0.75 * errors[0]
+    assert errors[-1] < 0.85 * errors[0]
     painted = [painter.paint(frame) for frame in frames]
     assert all(one.min() >= 0 and one.max() <= 1 and one.is_contiguous() for one in painted)
 

@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.overrides import TorchFunctionMode
 
+from stylize.comparison.halves import Halves, measure_halves
+from stylize.comparison.live_tensors import peak_memory
 from stylize.comparison.subject import Subject
 from stylize.comparison.wording import listed
 from stylize.config import TransformerConfig
@@ -69,25 +68,6 @@ class Pass:
     ratio: float
     megabytes: float
     memory_ratio: float
-
-
-@dataclass(frozen=True)
-class Halves:
-    """What painting the two halves of a photo one by one changes.
-
-    Attributes:
-        label: Label of the network.
-        overlap: How far each half reaches beyond the middle, in pixels.
-        enough: Whether this is as far as any pixel of the result looks.
-        largest: Largest error of any value of any photo, in grey levels of 0..255.
-        mean: Mean absolute error, in grey levels.
-    """
-
-    label: str
-    overlap: int
-    enough: bool
-    largest: float
-    mean: float
 
 
 @dataclass(frozen=True)
@@ -166,111 +146,6 @@ def _scale_and_shift(norm: nn.Module, convolution: nn.Conv2d) -> tuple[Tensor, T
     return None
 
 
-class _LiveTensors(TorchFunctionMode):
-    """Counts the bytes of the tensors that calls of torch returned and that are still alive, and remembers the most.
-
-    It sees every call of torch in the code of the network, on any device, and asks after each of them which storages
-    have been let go; two views of one storage count once.
-    """
-
-    def __init__(self, without: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.most = 0
-        # Weak references keep the address of a storage from being given to another one.
-        self.excluded = [StorageWeakRef(tensor.untyped_storage()) for tensor in without]
-        self.known = {reference.cdata for reference in self.excluded}
-        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, list | tuple) else [result]:
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                reference = StorageWeakRef(storage)
-                if reference.cdata not in self.known:
-                    self.alive[reference.cdata] = (reference, storage.nbytes())
-        self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
-        self.most = max(self.most, sum(size for _, size in self.alive.values()))
-        return result
-
-
-def peak_memory(network: nn.Module, photos: Tensor) -> int:
-    """Return the most bytes that the tensors of a forward pass take at any moment.
-
-    The weights and the photos do not count, nor does what a call of torch allocates and frees again while it runs.
-    Unlike the memory of the process, this is the same in every run and on every machine with the same torch.
-
-    Args:
-        network: The network.
-        photos: (B, 3, H, W).
-    """
-    counter = _LiveTensors([*network.parameters(), *network.buffers(), photos])
-    with torch.no_grad(), counter:
-        network(photos)
-    return counter.most
-
-
-def receptive_radius(config: TransformerConfig) -> int:
-    """Return how many pixels in any direction a pixel of the result looks, at most, apart from norms.
-
-    A convolution with kernel k looks (k - 1) / 2 positions far, and upsampling to its low-resolution neighbour.
-    """
-    span = config.space_to_depth  # Pixels that one position covers at the present resolution.
-    radius = config.first_kernel // 2 * span
-    for _ in config.channels[1:]:
-        radius += span
-        span *= 2
-    radius += 2 * config.residual_blocks * span
-    for _ in config.channels[1:]:
-        radius += span
-        span //= 2
-    if config.output == "shuffle" or span == 1:
-        radius += config.last_kernel // 2 * span
-    else:
-        while span > 1:
-            radius += span
-            span //= 2
-    # Positions start at multiples of their span, so a pixel may lie a span further from where its position begins.
-    return radius + config.reduction
-
-
-def aligned(pixels: int, config: TransformerConfig) -> int:
-    """Return the next multiple, from ``pixels`` up, of what one position of the trunk covers."""
-    return -(-pixels // config.reduction) * config.reduction
-
-
-def paint_halves(subject: Subject, photos: Tensor, overlap: int) -> Tensor:
-    """Paint the two halves of photos one by one and put them together; cut across the longer side.
-
-    Args:
-        subject: The network, in evaluation mode.
-        photos: (B, 3, H, W) in [0, 1].
-        overlap: How far each half reaches beyond the cut, in pixels: a multiple of ``network.config.reduction``, so
-            that the positions of both halves fall on those of the whole.
-
-    Returns:
-        (B, 3, H, W) in [0, 1].
-
-    Raises:
-        InputError: The overlap is no such multiple, or reaches beyond the photo.
-    """
-    step = subject.network.config.reduction
-    axis = 2 if photos.shape[2] > photos.shape[3] else 3
-    length = photos.shape[axis]
-    cut = aligned(length // 2, subject.network.config)
-    if overlap < 0 or overlap % step or cut - overlap <= 0 or cut + overlap >= length:
-        raise InputError(
-            f"overlap of {overlap} px given for halves of a photo of {length} px; a multiple of {step} that leaves "
-            "something of the other half out is accepted"
-        )
-    first = subject.paint(photos.narrow(axis, 0, cut + overlap)).narrow(axis, 0, cut)
-    start = cut - overlap
-    second = subject.paint(photos.narrow(axis, start, length - start))
-    return torch.cat([first, second.narrow(axis, overlap, length - cut)], dim=axis)
-
-
 def measure_cost(
     subjects: Sequence[Subject],
     photos: Tensor,
@@ -305,7 +180,7 @@ def measure_cost(
     for size in sizes:
         scaled = F.interpolate(photos[:1], size=(size, size), mode="bilinear", align_corners=False, antialias=True)
         passes += _passes(contestants, scaled.contiguous(memory_format=torch.channels_last), repeats)
-    halves = [entry for subject in subjects for entry in _halves(subject, photos[:TILED_PHOTOS])]
+    halves = [entry for subject in subjects for entry in measure_halves(subject, photos[:TILED_PHOTOS])]
     networks = {one.label: one.network for one in contestants if not one.folded}
     errors = [
         float(_largest(one.network, networks[one.reference], photos[:TILED_PHOTOS]))
@@ -399,22 +274,6 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def _halves(subject: Subject, photos: Tensor) -> list[Halves]:
-    """Return the errors of painting halves with no overlap, a half of what is enough, and enough."""
-    config = subject.network.config
-    enough = aligned(receptive_radius(config), config)
-    whole = subject.paint(photos)
-    result = []
-    for overlap in sorted({0, aligned(enough // 2, config), enough}):
-        length = max(photos.shape[-2:])
-        cut = aligned(length // 2, config)
-        if cut - overlap <= 0 or cut + overlap >= length:
-            continue
-        error = 255 * (paint_halves(subject, photos, overlap) - whole).abs()
-        result.append(Halves(subject.label, overlap, overlap == enough, float(error.max()), float(error.mean())))
-    return result
 
 
 def _largest(first: TransformerNet, second: TransformerNet, photos: Tensor) -> Tensor:

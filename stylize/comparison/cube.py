@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stylize.comparison.chart_axes import figure_svg
 from stylize.comparison.chart_styles import INK, MUTED, chart_settings, norm_style, shaded
-from stylize.comparison.charts import figure_svg
 from stylize.errors import InputError, unknown_name
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ mean squared difference of the new painting and the one brought along, and V, th
 one, the part kept is KEPT / (1 + CAUTION D / V): most where the two agree, when nothing can blur, and less where they
 differ, when a little goes a long way. (Keep k of independent errors, and their step from frame to frame falls to
 (1 - k)^2 / (1 + k): with a third kept, already to a third.) Cubic interpolation makes the warping itself blur little.
+What the blend takes from the contrast of the strokes is given back (:mod:`stylize.video.detail`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from stylize.engines.torch_engine import TorchEngine
 from stylize.errors import InputError
 from stylize.stylizer import Stylizer
 from stylize.video.cuts import CutDetector, thumbnail
+from stylize.video.detail import with_detail_of
 from stylize.video.exposure import SAME, ExposureFollower
 from stylize.video.flow import Floats, Motion, MotionEstimator, opencv, to_frame, to_pixels, warp
 from stylize.video.moving_grid import MovingGrid
@@ -49,9 +51,9 @@ GRID_EDGE = 256
 KEPT = 0.8
 """Part of the painting that is kept from one frame to the next where the flow can be trusted and nothing differs."""
 
-CAUTION = 2.0
-"""How fast less is kept as the paintings differ: chosen on five clips, so that each has at most about half of the
-warping error of frame by frame, without a blur that its style distance would show (``benchmarks/stability.py``)."""
+CAUTION = 4.0
+"""How fast less is kept as the paintings differ: the least of 2, 3 and 4 with which the style distance, over five
+clips, is within 5 % of that of frame by frame (``benchmarks/stability.py``)."""
 
 DETAIL = 16
 """Side, in pixels, of the squares around whose mean the variance of the detail is taken."""
@@ -228,8 +230,9 @@ class FramePainter:
             return painted, pixels
         brought = warp(self._past.painted, motion.flow, sharp=True)
         kept = motion.trust * part_kept(pixels, brought, motion.trust)
-        pixels = opencv().blendLinear(brought, pixels, kept, 1 - kept)
-        # Cubic interpolation goes a little beyond the values it lies between.
+        blended = opencv().blendLinear(brought, pixels, kept, 1 - kept)
+        pixels = with_detail_of(blended, pixels)
+        # Cubic interpolation goes a little beyond the values it lies between, and so do stronger details.
         np.clip(pixels, 0, 1, out=pixels)
         return to_frame(pixels).to(painted.device), pixels
 

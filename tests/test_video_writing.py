@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -254,7 +255,6 @@ def test_a_steady_painter_resumes_to_the_same_pictures(tmp_path, stability):
     clip = make_clip(tmp_path / "clip.mp4", 30, sound=None)
     source = open_source(look_at(clip), size=48)
     stylizer = load(tiny_weights(tmp_path / "tiny.safetensors"), device="cpu", precision="float32")
-    assert usable_stability(None, stylizer) == ("statistics", None)
     painters = [make_painter(stylizer, stability, 25.0) for _ in range(3)]
     _paint(source, open_target(f"{tmp_path}/whole/", source), painters[0], length=13)
 
@@ -267,6 +267,20 @@ def test_a_steady_painter_resumes_to_the_same_pictures(tmp_path, stability):
         _paint(source, target, painters[1], length=13, on_progress=stop)
     assert _paint(source, target, painters[2], length=13).resumed == 13
     _same_pictures(tmp_path / "whole", tmp_path / "twice", 30)
+
+
+def test_how_steady_a_clip_is_painted(tmp_path, monkeypatch):
+    stylizer = load(tiny_weights(tmp_path / "tiny.safetensors"), device="cpu", precision="float32")
+    assert usable_stability(None, stylizer) == ("flow", None)
+    assert usable_stability(None, stylizer, "statistics") == ("statistics", None)
+    assert usable_stability("off", stylizer) == ("off", None)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    stability, note = usable_stability(None, stylizer)
+    assert stability == "statistics" and note.endswith("without OpenCV; pip install 'stylize[video]'")
+    assert usable_stability("flow", stylizer) == ("flow", None)
+    monkeypatch.setattr(stylizer.engine, "name", "openvino")
+    stability, note = usable_stability(None, stylizer)
+    assert stability == "off" and "openvino" in note and "--engine torch" in note
 
 
 def test_what_was_joined_but_not_moved_is_moved(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from stylize.cli.options import (
 )
 from stylize.config import PRESETS
 from stylize.errors import InputError
-from stylize.video.choice import STABILITIES, STATISTICS
+from stylize.video.choice import FLOW, STABILITIES
 from stylize.video.encoders import DEFAULT_QUALITY, QUALITY_RANGE
 from stylize.video.times import parse_time
 from stylize.zoo import DEFAULT_STYLE
@@ -81,7 +81,7 @@ class TimeParameter(click.ParamType):
 @click.option(
     "--stability",
     type=click.Choice(STABILITIES),
-    show_default=STATISTICS,
+    show_default=FLOW,
     help="Against flicker: statistics smooths what the network normalises by over time, and moves its grid along with "
     "the camera; flow also carries the strokes along with what moves, which is slower; off paints every frame for "
     "itself.",
@@ -140,7 +140,7 @@ def command(
     \b
     stylize video clip.mp4
     stylize video clip.mp4 -o painted.mp4 --style great-wave --start 0:30 --end 0:45
-    stylize video clip.mp4 --size 720 --quality 23 --stability flow
+    stylize video clip.mp4 --size 720 --quality 23 --stability statistics
     stylize video clip.mp4 --mask sky.png --scale 0.5
     stylize video cat.gif -o painted.gif
     stylize video frames/ -o painted.mp4 --fps 24

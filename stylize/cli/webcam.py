@@ -155,7 +155,7 @@ class StyleRack:
         stylizer = self._loaded[key]
         if look.strength != stylizer.strength:
             stylizer = stylizer.with_strength(look.strength)
-        return make_painter(stylizer, usable_stability(self._stability, stylizer)[0], RATE)
+        return make_painter(stylizer, usable_stability(self._stability, stylizer, STATISTICS)[0], RATE)
 
 
 def watch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 from stylize.controls import PLAIN, Controls
@@ -18,15 +19,21 @@ SMOOTHING_ENGINE = "torch"
 """The engine whose statistics can be smoothed."""
 
 
-def usable_stability(wanted: str | None, stylizer: Stylizer) -> tuple[str, str | None]:
+def usable_stability(wanted: str | None, stylizer: Stylizer, usual: str = FLOW) -> tuple[str, str | None]:
     """Return how steady a clip is painted, and a note where that is not what is usual.
 
     Args:
-        wanted: One of :data:`STABILITIES`; None takes the statistics where they can be smoothed.
+        wanted: One of :data:`STABILITIES`; None takes what is usual, or the nearest to it that can be had here.
         stylizer: The network.
+        usual: The flow, or the statistics where every frame counts, as with a camera.
     """
     if wanted is not None:
         return wanted, None
+    if usual == FLOW:
+        if importlib.util.find_spec("cv2") is not None:
+            return FLOW, None
+        stability, note = usable_stability(None, stylizer, STATISTICS)
+        return stability, note or "strokes are not carried along without OpenCV; pip install 'stylize[video]'"
     if stylizer.engine.name == SMOOTHING_ENGINE:
         return STATISTICS, None
     note = f"statistics cannot be smoothed with {stylizer.engine.name}: every frame is painted for itself"

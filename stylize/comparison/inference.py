@@ -92,6 +92,10 @@ class Comparison:
         """The networks' labels, in order."""
         return [str(network["label"]) for network in self.networks]
 
+    def norm_of(self, label: str) -> str:
+        """Return the norm of the network with a label; the label itself where there is none."""
+        return next((str(one["norm"]) for one in self.networks if one["label"] == label), label)
+
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as plain values, without the pictures."""
         names = ("style", "networks", "photos", "companions", "size", "seconds")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from stylize.comparison import batch_mates, cost, frozen_statistics, limits, modes, survival, sweeps
-from stylize.comparison.charts import Bar, BarSeries, Series, bars, grouped_bars, lines, panels
+from stylize.comparison import batch_mates, modes, sweeps
+from stylize.comparison.charts import Bar, Series, bars, panels
 from stylize.comparison.cube import cube_figure
 from stylize.comparison.inference import Comparison
 from stylize.comparison.photo_changes import CHANGES, VISIBLE
-from stylize.comparison.report import Block, Figure, Picture, PictureRow, Section, Slider, Table
+from stylize.comparison.price_sections import cost_section, limits_section
+from stylize.comparison.report import Block, Figure, Picture, PictureRow, Section, Slider
+from stylize.comparison.statistics_sections import frozen_section, modes_section, survival_section
 from stylize.comparison.tables import number_text
 from stylize.comparison.wording import lead, listed
 from stylize.config import NORM_NAMES, parse_norm
@@ -51,11 +51,11 @@ def inference_sections(found: Comparison) -> list[Section]:
         _pictures(found),
         _sweeps(found),
         _batch_mates(found),
-        _modes(found),
-        _frozen(found),
-        _survival(found),
-        _limits(found),
-        _cost(found),
+        modes_section(found),
+        frozen_section(found),
+        survival_section(found),
+        limits_section(found),
+        cost_section(found),
     ]
     return [section for section in sections if section is not None]
 
@@ -75,10 +75,6 @@ def fairness(found: Comparison) -> str:
     if unknown:
         parts.append(f"Not recorded for all: {', '.join(unknown)}.".replace("_", " "))
     return " ".join(parts)
-
-
-def _norm_of(found: Comparison, label: str) -> str:
-    return next((str(one["norm"]) for one in found.networks if one["label"] == label), label)
 
 
 def _cube(found: Comparison) -> Section:
@@ -144,7 +140,7 @@ def _sweeps(found: Comparison) -> Section:
                         label,
                         [row.factor for row in found.sweeps if (row.label, row.change) == (label, name)],
                         [getattr(row, read) for row in found.sweeps if (row.label, row.change) == (label, name)],
-                        norm=_norm_of(found, label),
+                        norm=found.norm_of(label),
                     )
                     for label in found.labels
                 ],
@@ -224,7 +220,7 @@ def _batch_mates(found: Comparison) -> Section:
     sizes = list(dict.fromkeys(one.get("batch_size") for one in found.networks))
     trained = f"; the networks were trained on batches of {sizes[0]}" if len(sizes) == 1 and sizes[0] else ""
     chart = bars(
-        [Bar(row.label, row.change, norm=_norm_of(found, row.label)) for row in result.rows],
+        [Bar(row.label, row.change, norm=found.norm_of(row.label)) for row in result.rows],
         x_label="change of the same photo's result, grey levels",
     )
     return Section(
@@ -238,270 +234,4 @@ def _batch_mates(found: Comparison) -> Section:
             *rows,
         ),
         (f"{batch_mates.MATES} photos beside it, so a batch of {batch_mates.MATES + 1}{trained}.",),
-    )
-
-
-def _modes(found: Comparison) -> Section:
-    result = found.modes
-    finding, more = lead(modes.finding(result))
-    said = ", ".join(
-        f"{row.label} {number_text(row.style_training)} and {number_text(row.style_evaluation)}" for row in result.rows
-    )
-    labels = [row.label for row in result.rows]
-    chart = grouped_bars(
-        labels,
-        [
-            BarSeries("training mode", [row.style_training for row in result.rows]),
-            BarSeries("evaluation mode", [row.style_evaluation for row in result.rows]),
-        ],
-        y_label="style distance",
-    )
-    table = Table(
-        (
-            "network",
-            "style, training mode",
-            "style, evaluation mode",
-            "content, training mode",
-            "content, evaluation mode",
-            "change, grey levels",
-            "one photo against instance norm, grey levels",
-        ),
-        [
-            (
-                row.label,
-                row.style_training,
-                row.style_evaluation,
-                row.content_training,
-                row.content_evaluation,
-                row.change,
-                row.identity.largest if row.identity is not None else None,
-            )
-            for row in result.rows
-        ],
-        numeric=(1, 2, 3, 4, 5, 6),
-        caption=f"Means over {result.photos} photos; in training mode {result.batch_size} share their statistics.",
-    )
-    return Section(
-        "modes",
-        "Training mode and evaluation mode",
-        "Does a network lose by being applied with running averages? And what is batch norm with one photo?",
-        finding,
-        (
-            *more,
-            Figure(
-                chart,
-                f"Style distance in training and in evaluation mode: {said}.",
-                "Style distance in both modes for every network.",
-            ),
-            table,
-        ),
-    )
-
-
-def _frozen(found: Comparison) -> Section | None:
-    result = found.frozen
-    if result is None:
-        return None
-    finding, more = lead(frozen_statistics.finding(result))
-    said = ", ".join(f"{variant.name} {number_text(variant.plain.style)}" for variant in result.variants)
-    names = [variant.name for variant in result.variants]
-    chart = grouped_bars(
-        names,
-        [
-            BarSeries("photos as they are", [variant.plain.style for variant in result.variants]),
-            BarSeries(f"contrast {result.contrast:g}", [variant.low_contrast.style for variant in result.variants]),
-        ],
-        y_label="style distance",
-        x_label="the photo's own statistics are kept",
-    )
-    table = Table(
-        (
-            "the photo's own statistics kept",
-            "contrast",
-            "style distance",
-            "spread over photos",
-            "strength, grey levels",
-        ),
-        [
-            (variant.name, contrast, outcome.style, outcome.spread, outcome.pixel_deviation)
-            for variant in result.variants
-            for contrast, outcome in ((1.0, variant.plain), (result.contrast, variant.low_contrast))
-        ],
-        numeric=(1, 2, 3, 4),
-        caption=f"Fixed statistics of {result.population} photos; measured on {result.photos}.",
-    )
-    pictures = PictureRow([Picture(f"kept {name}", image) for name, image in found.frozen_pictures.items()])
-    return Section(
-        "frozen",
-        "Frozen statistics",
-        "What do the statistics of the photo itself do, when nothing else of the network is touched?",
-        finding,
-        (
-            *more,
-            Figure(
-                chart,
-                f"Style distance by where the photo's own statistics are kept: {said}.",
-                "Style distance by which layers keep the photo's own statistics, at two contrasts.",
-            ),
-            table,
-            pictures,
-        ),
-        (
-            f"These weights were trained with {_norm_of(found, result.label)} norm and its statistics of each photo; "
-            "what they do without says nothing about a network that was trained without.",
-        ),
-    )
-
-
-def _survival(found: Comparison) -> Section:
-    result = found.survival
-    finding, more = lead(survival.finding(result))
-    body: list[Block] = [*more]
-    for network in result.networks:
-        names = [layer.name for layer in network.layers]
-        stages = (("before the norm", "before"), ("after the norm", "after"))
-        chart = grouped_bars(
-            names,
-            [
-                BarSeries(title, [getattr(layer, stage).between_share for layer in network.layers])
-                for title, stage in stages
-            ],
-            y_label="share between photos",
-            x_label="layer, in order of depth",
-        )
-        means = {
-            title: sum(getattr(layer, stage).between_share for layer in network.layers) / len(network.layers)
-            for title, stage in stages
-            if network.layers
-        }
-        body.append(
-            Figure(
-                chart,
-                f"{network.label}: on average "
-                + ", ".join(
-                    f"{100 * share:.1f} % of the variance lies between photos {title}" for title, share in means.items()
-                )
-                + ".",
-                f"Share of the variance between photos for each layer of the network with {network.label} norm.",
-            )
-        )
-    for title, read in (("contrast", "contrast_fit"), ("mean colour", "colour_fit")):
-        series = [
-            Series(
-                network.label,
-                list(range(len(network.layers))),
-                [getattr(layer.next, read) for layer in network.layers],
-                norm=_norm_of(found, network.label),
-            )
-            for network in result.networks
-        ]
-        last = ", ".join(f"{one.label} {number_text(one.y[0])} to {number_text(one.y[-1])}" for one in series)
-        body.append(
-            Figure(
-                lines(
-                    series,
-                    x_label="layer, in order of depth",
-                    y_label=f"R² of the photo's {title}",
-                    x_names=[layer.name for layer in result.networks[0].layers],
-                    zero_line=True,
-                ),
-                f"R² of the photo's {title} as the next layer could read it, first to last layer: {last}.",
-                f"How well a linear fit reads the photo's {title} back, against depth, one line for each network.",
-            )
-        )
-    return Section(
-        "survival",
-        "What survives normalisation",
-        "What do the later layers still know about the contrast and the colour of the photo?",
-        finding,
-        tuple(body),
-        (
-            f"Shares over {result.photos} photos; linear fits over {result.samples} versions of {result.sources} "
-            "photos, tested on photos the fit has not seen.",
-        ),
-    )
-
-
-def _limits(found: Comparison) -> Section:
-    result = found.limits
-    labels = found.labels
-    flat = panels(
-        [
-            (
-                title,
-                [
-                    Series(
-                        label,
-                        [row.noise for row in result.flat.rows if row.label == label],
-                        [getattr(row, read) for row in result.flat.rows if row.label == label],
-                        norm=_norm_of(found, label),
-                    )
-                    for label in labels
-                ],
-            )
-            for title, read in (("flat picture", "variation"), ("flat half of a photo", "half_flat_variation"))
-        ],
-        x_label="noise in the photo, grey levels",
-        y_label="variation of the result, grey levels",
-        log_x=True,
-    )
-    brightness = Table(
-        ("network", "follows brightness", "follows contrast", "correlation", "rank correlation"),
-        [
-            (row.label, row.brightness_slope, row.contrast_slope, row.correlation, row.rank_correlation)
-            for row in result.brightness.rows
-        ],
-        numeric=(1, 2, 3, 4),
-        caption=f"What the result keeps of the brightness and contrast of {result.brightness.photos} photos: 1 = all.",
-    )
-    mixed = Table(
-        ("network", "far quarter, grey levels", "near quarter, grey levels"),
-        [(row.label, row.far, row.near) for row in result.mixed.rows],
-        numeric=(1, 2),
-        caption="Change of the left half of a picture when its right half is replaced.",
-    )
-    finding, _ = lead(limits.finding(result))
-    first, more = lead(limits.flat_finding(result.flat))
-    return Section(
-        "limits",
-        "Where instance norm hurts",
-        "What is lost when every photo is normalised by itself?",
-        finding,
-        (
-            *more,
-            Figure(flat, first, "Variation of the result against noise in flat pictures."),
-            limits.brightness_finding(result.brightness),
-            brightness,
-            limits.mixed_finding(result.mixed),
-            mixed,
-        ),
-    )
-
-
-def _cost(found: Comparison) -> Section:
-    result = found.cost
-    passes = Table(
-        ("network", "size, px", "seconds", "times batch norm", "memory, MB", "times batch norm"),
-        [(p.label, p.size, p.seconds, p.ratio, p.megabytes, p.memory_ratio) for p in result.passes],
-        numeric=(1, 2, 3, 4, 5),
-        caption=f"Median of {result.repeats} interleaved rounds on {result.device}, {result.threads} threads.",
-    )
-    halves = Table(
-        ("network", "overlap, px", "as far as a pixel looks", "largest error", "mean error"),
-        [(h.label, h.overlap, h.enough, h.largest, h.mean) for h in result.halves],
-        numeric=(1, 3, 4),
-        caption="Painting a photo in two halves: error in grey levels.",
-    )
-    finding, more = lead(cost.finding(result))
-    body: Sequence[Block] = (*more, passes, halves) if result.halves else (*more, passes)
-    return Section(
-        "cost",
-        "What it costs",
-        "What does instance norm cost in time, memory and tiles?",
-        finding,
-        tuple(body),
-        (
-            "Folding batch norm into the convolutions changes a result by at most "
-            f"{number_text(result.fold_error)} grey levels.",
-        ),
     )

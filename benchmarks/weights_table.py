@@ -16,11 +16,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import record
-from stylize.checkpoints import read_header
 from stylize.config import TrainConfig
 from stylize.errors import StylizeError
 from stylize.resources import examples_directory
 from stylize.style_collections import Collection
+from stylize.weights_header import read_header
 from stylize.zoo import ShippedWeights, collection_name, list_collections, list_weights, sha256
 
 LOSS_NETWORK = "vgg19.safetensors"

@@ -62,21 +62,28 @@ class PhotoStream:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return to_tensor(crop)[0]
 
-    def batch(self, step: int, batch_size: int) -> Tensor:
-        """Return the photos of one step, (batch_size, 3, image_size, image_size) in [0, 1]."""
-        return torch.stack([self.photo(step * batch_size + item) for item in range(batch_size)])
+    def batch(self, step: int, batch_size: int, items: range | None = None) -> Tensor:
+        """Return the photos of one step, (B, 3, image_size, image_size) in [0, 1].
 
-    def batches(self, first_step: int, last_step: int, batch_size: int) -> Iterator[Tensor]:
+        Args:
+            step: The step, from 0.
+            batch_size: Photos per step.
+            items: Which of them; None: all.
+        """
+        chosen = range(batch_size) if items is None else items
+        return torch.stack([self.photo(step * batch_size + item) for item in chosen])
+
+    def batches(self, first_step: int, last_step: int, batch_size: int, items: range | None = None) -> Iterator[Tensor]:
         """Yield the batches of steps ``first_step`` to ``last_step - 1``, read ahead in other threads."""
         workers = max(1, min(4, (os.cpu_count() or 1) // 2))
         with ThreadPoolExecutor(workers, thread_name_prefix="photos") as pool:
             ahead = range(first_step, min(first_step + PREFETCHED_BATCHES, last_step))
-            waiting = [pool.submit(self.batch, step, batch_size) for step in ahead]
+            waiting = [pool.submit(self.batch, step, batch_size, items) for step in ahead]
             try:
                 for step in range(first_step, last_step):
                     batch = waiting.pop(0).result()
                     if step + PREFETCHED_BATCHES < last_step:
-                        waiting.append(pool.submit(self.batch, step + PREFETCHED_BATCHES, batch_size))
+                        waiting.append(pool.submit(self.batch, step + PREFETCHED_BATCHES, batch_size, items))
                     yield batch
             finally:
                 for future in waiting:

@@ -46,6 +46,14 @@ class TrainingInterrupted(TrainingError):
     """A training run stopped by its user; everything needed to go on was saved."""
 
 
+class ProcessLost(TrainingError):
+    """Another process of the run ended without a word, or was not heard of for too long."""
+
+
+class AnotherProcessFailed(TrainingError):
+    """Another process of the run failed and said why; this one has nothing to add."""
+
+
 def suggest(given: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string.
 

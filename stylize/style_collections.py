@@ -24,9 +24,7 @@ from stylize.checkpoints import (
     WeightsFile,
     load_network,
     read_architecture,
-    read_header,
     read_weights_file,
-    read_whole_header,
     save_network,
     shown_kind,
     weights_path,
@@ -35,6 +33,7 @@ from stylize.checkpoints import (
 from stylize.config import PHOTO_STYLE, TransformerConfig
 from stylize.errors import InputError, OutputError, WeightsError, unknown_name
 from stylize.plain_json import read_table
+from stylize.weights_header import read_header, read_whole_header
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,6 +2,9 @@
 
 Prints nothing; whoever calls gets a :class:`TrainProgress` after every step.
 
+With several processes (:mod:`stylize.distributed`) each computes with its share of the same batch, and the first one
+alone writes and validates.
+
 Where a run keeps its checkpoint, log and samples: :mod:`stylize.run_folder`.
 
 Reference: Johnson et al. 2016, section 4.1 (Adam, 1e-3, batches of 4 crops of 256).
@@ -10,95 +13,40 @@ Reference: Johnson et al. 2016, section 4.1 (Adam, 1e-3, batches of 4 crops of 2
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stylize.checkpoints import load_network, read_training_state, write_training_state
+from stylize.checkpoints import load_network
 from stylize.config import TrainConfig
-from stylize.devices import choose_device, choose_precision
-from stylize.errors import (
-    InputError,
-    StylizeError,
-    TrainingError,
-    TrainingInterrupted,
-    WeightsError,
-)
+from stylize.devices import choose_precision
+from stylize.distributed import Processes, joined, own_device
+from stylize.errors import ProcessLost, StylizeError, TrainingError, TrainingInterrupted
 from stylize.evaluation import Validation
-from stylize.images import to_image, write_image
 from stylize.initial_weights import adapting_groups, begin_adapting, resolve_collection, start_from
-from stylize.learned_styles import LearnedStyles, OneStyle, mean_validation, validate
+from stylize.launch import launched
+from stylize.learned_styles import LearnedStyles, mean_validation, validate
 from stylize.losses import PerceptualLoss
-from stylize.network_norms import gate_means, initialise_from_data, parameter_groups
+from stylize.network_norms import initialise_from_data, parameter_groups
 from stylize.paintings import load_painting, painting_facts
 from stylize.preparation import prepare
 from stylize.run_folder import RunFolder
+from stylize.synchronised_norms import check_synchronised, synchronised
 from stylize.training_photos import TrainingPhotos
-from stylize.training_results import History, save_result
+from stylize.training_progress import Pace, TrainProgress, facts_of_network, progress_row, write_sample
+from stylize.training_results import History, TrainResult, save_result
+from stylize.training_state import Position, TrainingState, is_finite
 from stylize.transformer import TransformerNet
 from stylize.vgg import LAYERS, check_layers, load_loss_network
 
 SAMPLES = 3
-SPEED_WINDOW = 20
-"""Steps over which photos per second are averaged."""
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch says when memory runs out; on a CPU there is no type for it."""
-
-
-@dataclass(frozen=True)
-class TrainProgress:
-    """What is known after a step.
-
-    Attributes:
-        step: Steps done.
-        steps: Steps in all.
-        losses: Means over the batch: content, style, total_variation, total.
-        learning_rate: Of this step.
-        photos_per_second: Over the last steps.
-        seconds_left: Estimate.
-        validation: The measurements, when this step had a validation.
-        sample: The sample picture written at this step, if any.
-    """
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    learning_rate: float
-    photos_per_second: float
-    seconds_left: float
-    validation: Validation | None = None
-    sample: Path | None = None
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a finished run leaves behind.
-
-    Attributes:
-        path: The weights file.
-        validation: The final measurements, of the weights as they are in the file, in float32; of a collection, their
-            mean over the styles.
-        unreadable: Photos that could not be read, with the reason.
-        seconds: Seconds of training, over all the parts of a resumed run.
-        resumed_at: Step at which this part began; 0 for a run in one piece.
-        validations: The final measurements of each style, by name.
-        nearest: When a painting was added to a collection, the style it began as.
-    """
-
-    path: Path
-    validation: Validation
-    unreadable: dict[Path, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    resumed_at: int = 0
-    validations: dict[str, Validation] = field(default_factory=dict)
-    nearest: str | None = None
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -119,11 +67,15 @@ def train(
 ) -> TrainResult:
     """Train a stylization network.
 
+    Under torchrun all its processes train one network together: each takes its share of every batch, and all return
+    the same result.
+
     Args:
         config: What to train.
-        on_step: Called after every step. When it raises KeyboardInterrupt the run is saved and stops.
+        on_step: Called after every step. When it raises KeyboardInterrupt, in any process, the run is saved and stops.
+            The validations and samples of the progress are known to the first process only.
         resume: Continue the unfinished run of the same output; it ends in the same weights, to the bit, as a run that
-            was never interrupted (on the same machine, with as many threads).
+            was never interrupted (on the same machine, with as many threads and processes).
         overwrite: Replace an existing weights file, or start an unfinished run anew.
 
     Raises:
@@ -131,35 +83,44 @@ def train(
         OutputError: The output exists or cannot be written.
         RunInUse: Another process trains this output.
         TrainingInterrupted: ``on_step`` raised KeyboardInterrupt; the run was saved.
-        TrainingError: The loss is no longer finite; the last good checkpoint is kept.
+        TrainingError: The loss is no longer finite, or another process of the run ended; the last good checkpoint is
+            kept.
     """
-    run = _Run(config, resume=resume, overwrite=overwrite)
-    return run.train(on_step or (lambda progress: None))
-
-
-def _finite(network: nn.Module) -> bool:
-    """Say whether every weight and every running statistic is a finite number."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())
+    launch = launched()
+    with launch.alike():
+        launch.items(config.batch_size)
+        device = own_device(config.device, launch)
+    with joined(launch, device) as processes:
+        run = _Run(config, processes, resume=resume, overwrite=overwrite)
+        return run.train(on_step or (lambda progress: None))
 
 
 class _Run:
     """One run: its folder, its network and where it stands."""
 
-    def __init__(self, config: TrainConfig, *, resume: bool, overwrite: bool) -> None:
+    def __init__(self, config: TrainConfig, processes: Processes, *, resume: bool, overwrite: bool) -> None:
         self.config = config
+        self.processes = processes
+        self.items = processes.launch.items(config.batch_size)
         self.files = RunFolder(config, resume=resume, overwrite=overwrite)
         self.resume = resume
-        self.files.check()
-        self.device = choose_device(config.device)
+        if processes.first:
+            self.files.check()
+        self.device = processes.device
         self.dtype = choose_precision(config.precision, self.device)
         check_layers([*config.loss.style_layers, config.loss.content_layer])
         self.paintings = [load_painting(path, config.style_size) for path in config.paintings]
         self.painting_facts = [painting_facts(path) for path in config.paintings]
         self.collection = None if config.adapt is None else resolve_collection(config.adapt)
         self.nearest: str | None = None
+        self.validations: dict[str, Validation] = {}
         self.learned: list[str] = []
         self.photos = TrainingPhotos(config)
         self.stream = self.photos.stream
+        digest = " ".join(facts["sha256"] for facts in self.painting_facts)
+        self.state = TrainingState(self.files.checkpoint, config, self.photos.digest, digest)
+        if config.sync_batch_norm:
+            check_synchronised(config.norm, adapting=self.collection is not None)
         self.preparing: nn.Module | None = None
         if config.preparation_weights is not None:
             self.preparing, _ = load_network(config.preparation_weights, str(self.device))
@@ -177,19 +138,20 @@ class _Run:
         if device.type == "cuda":
             network = network.to(memory_format=torch.channels_last)
         self.network = network
-        self.forward: nn.Module = torch.compile(network) if config.compile else network
         groups = adapting_groups(network, self.learned) if self.learned else parameter_groups(network)
         self.optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
         if self.resume:
             self._restore()
-        elif config.start_from is None and self.collection is None:
+        elif config.start_from is None and self.collection is None and self.processes.first:
+            # The other processes get what the first one has.
             initialise_from_data(network, self._prepared(self.stream.batch(0, config.batch_size)))
-        held_out = self.photos.held_out
+        self.forward = self._make_forward()
+        held_out = self.photos.held_out if self.processes.first else []
         self.batches = [
             self._prepared(torch.cat(held_out[start : start + config.batch_size]))
             for start in range(0, len(held_out), config.batch_size)
         ]
-        self.validators = self.styles.validators(self.batches)
+        self.validators = self.styles.validators(self.batches) if self.processes.first else {}
 
     def _make_network(self) -> TransformerNet:
         """Return the network as the run begins with it."""
@@ -205,6 +167,12 @@ class _Run:
             start_from(network, config.style_names, Path(config.start_from))
         return network
 
+    def _make_forward(self) -> nn.Module:
+        """Return what a step calls: the network, and whatever makes it faster or one of several."""
+        several = self.processes.launch.several
+        forward = synchronised(self.network) if several and self.config.sync_batch_norm else self.network
+        return self.processes.parallel(torch.compile(forward) if self.config.compile else forward)
+
     def _make_loss(self, dtype: torch.dtype) -> PerceptualLoss:
         loss = self.config.loss
         deepest = max([*loss.style_layers, loss.content_layer], key=LAYERS.index)
@@ -216,7 +184,8 @@ class _Run:
         return prepare(self.config.preparation, photos.to(self.device, non_blocking=True), self.preparing)
 
     def train(self, on_step: Callable[[TrainProgress], None]) -> TrainResult:
-        with self.files.owned():
+        self.processes.agree(self.state.decisive() | {"precision": str(self.dtype), "resume": self.resume})
+        with self.files.owned() if self.processes.first else nullcontext():
             return self._train(on_step)
 
     def _train(self, on_step: Callable[[TrainProgress], None]) -> TrainResult:
@@ -225,43 +194,48 @@ class _Run:
             self._prepare()
             if not self.resume:
                 self._begin()
-            began, times = time.perf_counter(), [time.perf_counter()]
-            before = self.seconds
+            pace = Pace(self.seconds)
             # What is frozen stays as it is, running averages too.
-            self.network.train(self.collection is None)
-            for photos in self.stream.batches(self.step, config.steps, config.batch_size):
+            for module in (self.network, self.forward):
+                module.train(self.collection is None)
+            for photos in self.stream.batches(self.step, config.steps, config.batch_size, self.items):
                 rate = learning_rate(config, self.step)
                 losses = self._step(self._prepared(photos), rate)
                 self.step += 1
                 validation, sample = None, None
-                if self.step % config.validation_interval == 0 and self.step < config.steps:
+                due = self.step % config.validation_interval == 0 and self.step < config.steps
+                if due and self.processes.first:
                     validation, sample = self._validate(), self._write_sample()
-                times = [*times[-SPEED_WINDOW:], time.perf_counter()]
-                self.seconds = before + times[-1] - began
-                speed = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
+                pace.step_done()
+                self.seconds = pace.seconds
                 progress = TrainProgress(
                     self.step,
                     config.steps,
                     losses,
                     rate,
-                    speed * config.batch_size,
-                    (config.steps - self.step) / speed,
+                    pace.steps_per_second * config.batch_size,
+                    (config.steps - self.step) / pace.steps_per_second,
                     validation,
                     sample,
                 )
-                self._log_progress(progress)
-                try:
-                    on_step(progress)
-                except KeyboardInterrupt:
+                if self.processes.first:
+                    self._append_log(progress_row(progress, self.seconds, self.network, self._by_style()))
+                if self._interrupted(on_step, progress):
                     self._save()
                     raise TrainingInterrupted(
                         f"stopped after step {self.step} of {config.steps} and saved; the same command with --resume "
                         "continues"
-                    ) from None
+                    )
                 if self.step % config.checkpoint_interval == 0 or self.step == config.steps:
                     self._save()
             return self._finish()
         except (RuntimeError, MemoryError) as error:
+            if self.processes.lost(error):
+                raise ProcessLost(
+                    f"another process of the run ended or hung after step {self.step} of {config.steps}; the "
+                    f"checkpoint of step {self.saved} is kept in {self.files.path}; the same command with --resume "
+                    "continues, also with another number of processes"
+                ) from error
             if isinstance(error, RuntimeError) and not any(words in str(error) for words in OUT_OF_MEMORY):
                 raise
             raise StylizeError(
@@ -269,12 +243,23 @@ class _Run:
                 f"{config.image_size} px; lower --batch-size or --image-size"
             ) from error
 
+    def _interrupted(self, on_step: Callable[[TrainProgress], None], progress: TrainProgress) -> bool:
+        """Say what happened, and return whether the run is to stop, in this process or in another."""
+        try:
+            on_step(progress)
+        except KeyboardInterrupt:
+            return self.processes.any(True)
+        return self.processes.any(False)
+
     def _begin(self) -> None:
         """Begin the log and save the state of step 0."""
+        if not self.processes.first:
+            return self._save()
         # Only now, when nothing can be wrong with what was given. A finished network stays until its successor is
         # finished; a stale run makes way at once.
         try:
-            self.files.begin({"config": self.config.to_json(), "photos": self.photos.digest})
+            several = {"processes": self.processes.size} if self.processes.launch.several else {}
+            self.files.begin({"config": self.config.to_json(), "photos": self.photos.digest, **several})
             self._save()
         except StylizeError:
             if not self.files.checkpoint.exists():
@@ -291,7 +276,7 @@ class _Run:
     def _step(self, photos: Tensor, rate: float) -> dict[str, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
-        styles = self.styles.draw(self.step, len(photos))
+        styles = self.styles.draw(self.step, self.config.batch_size)[self.items.start : self.items.stop]
         goals = self.styles.goals(styles, photos)
         content = self.loss.content_targets(goals)
         with self._autocast():
@@ -304,7 +289,7 @@ class _Run:
             "total_variation": terms.total_variation.mean(),
             "total": total,
         }
-        values = {name: float(value.detach()) for name, value in losses.items()}
+        values = self.processes.mean({name: float(value.detach()) for name, value in losses.items()})
         if not math.isfinite(values["total"]):
             raise self._not_finite(f"the loss is {values['total']} at step {self.step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
@@ -322,13 +307,24 @@ class _Run:
         self.validations = validate(self.network, self.validators, self.config.collection)
         return mean_validation(list(self.validations.values()))
 
+    def _unreadable(self) -> dict[Path, str]:
+        """Return the photos that any process could not read."""
+        # Copies, because the threads that read photos add to them.
+        found = self.processes.gathered(dict(self.stream.unreadable))
+        return {path: reason for one in found for path, reason in one.items()}
+
     def _finish(self) -> TrainResult:
+        """Return the result, after the first process has measured and written it."""
+        unreadable = self._unreadable()
+        return self.processes.from_first(self._write_result(unreadable) if self.processes.first else None)
+
+    def _write_result(self, unreadable: dict[Path, str]) -> TrainResult:
         """Measure the weights as the file will hold them, in float32, and write the file."""
         final = TransformerNet(self.network.config).to(self.device)
         stored = getattr(torch, self.config.weights_dtype)
         state = self.network.state_dict()
         final.load_state_dict({k: v.to(stored).to(v.dtype) if v.is_floating_point() else v for k, v in state.items()})
-        if not _finite(final):
+        if not is_finite(final):
             stored_in = self.config.weights_dtype
             raise TrainingError(f"the weights do not fit into {stored_in}; add --resume --weights-dtype float32")
         styles = LearnedStyles(
@@ -345,104 +341,51 @@ class _Run:
             paintings=self.painting_facts,
             validations=validations,
             nearest=self.nearest,
+            processes=self.processes.size,
         )
         save_result(self.files.output, final, self.config, history, self.collection)
         row = {"step": self.step, "final": validation.to_json(), "seconds": round(self.seconds, 2)}
-        if self.config.collection:
-            row["styles"] = {name: one.to_json() for name, one in validations.items()}
-        if gates := gate_means(final):
-            row["gates"] = gates
-        self._append_log(row)
+        self._append_log(row | facts_of_network(final, validations if self.config.collection else None))
         with self.files.writing():
             self.files.checkpoint.unlink(missing_ok=True)
         return TrainResult(
-            self.files.output,
-            validation,
-            dict(self.stream.unreadable),
-            self.seconds,
-            self.resumed_at,
-            validations,
-            self.nearest,
+            self.files.output, validation, unreadable, self.seconds, self.resumed_at, validations, self.nearest
         )
 
     def _write_sample(self) -> Path:
-        """Paint a few held-out photos and put them side by side; of a collection, a row for each style."""
-        photos = self._prepared(torch.cat(self.photos.held_out[:SAMPLES]))
-        was_training = self.network.training
-        self.network.eval()
-        several = self.config.collection
-        views = [OneStyle(self.network, n) for n in range(len(self.styles.names))] if several else [self.network]
-        with torch.no_grad():
-            rows = [torch.cat(list(view(photos).cpu()), dim=-1) for view in views]
-        self.network.train(was_training)
+        """Paint a few held-out photos."""
         path = self.files.path / "samples" / f"step-{self.step:06d}.png"
-        write_image(to_image(torch.cat(rows, dim=-2)), path, overwrite=True)
+        photos = self._prepared(torch.cat(self.photos.held_out[:SAMPLES]))
+        write_sample(self.network, photos, len(self.styles.names) if self.config.collection else None, path)
         return path
+
+    def _by_style(self) -> dict[str, Validation] | None:
+        """Return the last measurements of each style of a collection."""
+        return self.validations if self.config.collection else None
 
     def _save(self) -> None:
         # A gradient that is not finite spoils the weights one step before the loss shows it.
-        if not _finite(self.network):
+        if not is_finite(self.network):
             raise self._not_finite(f"the weights are not finite after step {self.step}")
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
-        facts = {
-            "config": self.config.to_json(),
-            "photos": self.photos.digest,
-            "painting": self._paintings_digest(),
-            "nearest": self.nearest,
-            "step": self.step,
-            "seconds": self.seconds,
-            # A copy, because the threads that read photos add to it.
-            "unreadable": {str(path): reason for path, reason in dict(self.stream.unreadable).items()},
-        }
-        # Crops, flips and order follow from the seed and the step; the weights were drawn from the seed. So there is
-        # no random state beyond these.
-        write_training_state(self.files.checkpoint, tensors, facts)
+        unreadable = self._unreadable()
+        if not self.processes.first:
+            self.saved = self.step
+            return
+        position = Position(self.step, self.seconds, self.nearest, unreadable)
+        self.state.write(self.network, self.optimizer, position)
         self.saved = self.step
 
-    def _paintings_digest(self) -> str:
-        return " ".join(facts["sha256"] for facts in self.painting_facts)
-
     def _restore(self) -> None:
-        tensors, facts = read_training_state(self.files.checkpoint)
-        if facts.get("photos") != self.photos.digest:
-            raise InputError(f"the training photos are not those that the run of {self.files.output} began with")
-        digest = self._paintings_digest()
-        if facts.get("painting", digest) != digest:
-            named = ", ".join(str(path) for path in self.config.paintings)
-            raise InputError(f"the painting {named} was changed after the run of {self.files.output} began")
-        prefix = "network."
-        network = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        state: dict[int, dict[str, Tensor]] = {}
-        try:
-            self.network.load_state_dict(network)
-            for name, tensor in tensors.items():
-                if name.startswith("optimizer."):
-                    _, index, key = name.split(".", 2)
-                    state.setdefault(int(index), {})[key] = tensor
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-            self.step = self.resumed_at = self.saved = int(facts["step"])
-            self.seconds = float(facts["seconds"])
-            self.nearest = facts.get("nearest")
-            self.stream.unreadable |= {Path(path): reason for path, reason in facts["unreadable"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise WeightsError(f"{self.files.checkpoint} is damaged ({error}); start anew with --overwrite") from error
+        position = self.state.restore(self.network, self.optimizer, self.files.output)
+        self.step = self.resumed_at = self.saved = position.step
+        self.seconds, self.nearest = position.seconds, position.nearest
+        self.stream.unreadable |= position.unreadable
+        self.processes.agree({"checkpoint": self.step})
+        if not self.processes.first:
+            return
         # What was logged after the checkpoint will be logged again.
         rows = [row for row in self.files.log.read() if row.get("step", 0) <= self.step and "final" not in row]
         self.files.log.replace(rows)
-
-    def _log_progress(self, progress: TrainProgress) -> None:
-        row: dict[str, Any] = {"step": progress.step, **progress.losses, "learning_rate": progress.learning_rate}
-        row |= {"photos_per_second": round(progress.photos_per_second, 3), "seconds": round(self.seconds, 2)}
-        if progress.validation is not None:
-            row["validation"] = progress.validation.to_json()
-            if self.config.collection:
-                row["styles"] = {name: one.to_json() for name, one in self.validations.items()}
-            if gates := gate_means(self.network):
-                row["gates"] = gates
-        self._append_log(row)
 
     def _append_log(self, row: dict[str, Any]) -> None:
         with self.files.writing():

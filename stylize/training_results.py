@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,30 @@ from stylize.zoo import style_name
 
 
 @dataclass(frozen=True)
+class TrainResult:
+    """What a finished run leaves behind.
+
+    Attributes:
+        path: The weights file.
+        validation: The final measurements, of the weights as they are in the file, in float32; of a collection, their
+            mean over the styles.
+        unreadable: Photos that could not be read, with the reason.
+        seconds: Seconds of training, over all the parts of a resumed run.
+        resumed_at: Step at which this part began; 0 for a run in one piece.
+        validations: The final measurements of each style, by name.
+        nearest: When a painting was added to a collection, the style it began as.
+    """
+
+    path: Path
+    validation: Validation
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    resumed_at: int = 0
+    validations: dict[str, Validation] = field(default_factory=dict)
+    nearest: str | None = None
+
+
+@dataclass(frozen=True)
 class History:
     """How a network was trained, beyond the settings.
 
@@ -31,6 +55,7 @@ class History:
         paintings: What is known of each painting (:func:`stylize.paintings.painting_facts`).
         validations: The measurements of each style, by name.
         nearest: The style of a collection from which an added one began.
+        processes: How many trained together at the end.
     """
 
     seconds: float
@@ -40,6 +65,7 @@ class History:
     paintings: Sequence[dict[str, Any]]
     validations: Mapping[str, Validation]
     nearest: str | None = None
+    processes: int = 1
 
 
 def save_result(
@@ -81,6 +107,7 @@ def _entries(config: TrainConfig, history: History) -> list[dict[str, Any]]:
 def _metadata(network: TransformerNet, config: TrainConfig, history: History) -> dict[str, Any]:
     one = network.config.of_one_style
     same = (name for name, preset in PRESETS.items() if replace(preset, norm=one.norm) == one)
+    several = {"processes": history.processes, "sync_batch_norm": config.sync_batch_norm}
     return {
         "style": config.paintings[0].stem,
         "norm": network.config.norm,
@@ -103,4 +130,5 @@ def _metadata(network: TransformerNet, config: TrainConfig, history: History) ->
         "loss": config.to_json()["loss"],
         "metrics": mean_validation(list(history.validations.values())).to_json(),
         "licence": config.licence,
+        **(several if history.processes > 1 else {}),
     }

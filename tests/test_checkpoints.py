@@ -18,9 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from stylize.checkpoints import (
-    MAXIMUM_HEADER_BYTES,
     load_network,
-    read_header,
     read_training_state,
     read_weights_file,
     replacing,
@@ -30,6 +28,7 @@ from stylize.checkpoints import (
 from stylize.config import TransformerConfig
 from stylize.errors import InputError, OutputError, WeightsError
 from stylize.transformer import TransformerNet
+from stylize.weights_header import MAXIMUM_HEADER_BYTES, read_header
 from tests.helpers import run_python, tiny_config, tiny_metadata, tiny_weights
 
 

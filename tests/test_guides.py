@@ -212,6 +212,8 @@ def forget(promises: Sequence[str], folder: Path) -> None:
 
 def run_step(step: Step, folder: Path) -> None:
     program, *words = step.words
+    if program == "torchrun":
+        program, words = as_one_process(words)
     if program in NOT_RUN:
         check_pip(words)
         return
@@ -241,6 +243,16 @@ def run_step(step: Step, folder: Path) -> None:
         assert (folder / promise).exists(), f"{' '.join(step.words)} did not leave {promise}: {sorted(after)}"
     if words[0] in ALONE:
         RAN.setdefault((step.words, step.source, step.target), set()).update(step.promises)
+
+
+def as_one_process(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the command that torchrun is to start, which runs here in one process (in several:
+    tests/test_cli_train_processes.py)."""
+    from torch.distributed.run import get_args_parser
+
+    asked = get_args_parser().parse_args(list(words))
+    assert asked.module and int(asked.nproc_per_node) > 1
+    return asked.training_script, asked.training_script_args
 
 
 def check_pip(words: Sequence[str]) -> None:

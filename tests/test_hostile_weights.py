@@ -15,11 +15,7 @@ from safetensors.torch import save_file
 
 from stylize.checkpoints import (
     MAXIMUM_ARCHITECTURE,
-    MAXIMUM_DIMENSIONS,
-    MAXIMUM_ENTRIES,
-    MAXIMUM_TENSORS,
     load_network,
-    read_header,
     read_training_state,
     read_weights_file,
 )
@@ -38,6 +34,7 @@ from stylize.video.work_folder import WorkFolder
 from stylize.web.painting import FullSize, paint_full_size
 from stylize.web.settings import Limits
 from stylize.web.uploads import open_photo
+from stylize.weights_header import MAXIMUM_DIMENSIONS, MAXIMUM_ENTRIES, MAXIMUM_TENSORS, read_header
 from stylize.zoo import preset_name, style_name
 from tests.helpers import save_photo, tiny_collection, tiny_config, tiny_metadata, tiny_style_file, tiny_weights
 from tests.hostile_files import raw_weights, split_weights, with_texts

@@ -27,7 +27,7 @@ TILE_MODULES = (
 """What stands behind the door ``stylize.tiles``, from the bottom: each may import those before it."""
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "config", "network_size", "plain_json"),
+    ("errors", "config", "architectures", "train_config", "network_size", "plain_json"),
     (
         "images",
         *IMAGE_MODULES,
@@ -39,8 +39,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "provenance",
         "reduction",
         "guided_filter",
+        "launch",
+        "weights_header",
     ),
-    ("transformer", "conditional_norms", "applied_norms", "vgg", "losses", "data", "preparation", "owned_folder"),
+    (
+        "transformer",
+        "conditional_norms",
+        "applied_norms",
+        "vgg",
+        "losses",
+        "data",
+        "preparation",
+        "owned_folder",
+        "distributed",
+    ),
     (
         "checkpoints",
         "zoo",
@@ -54,6 +66,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "run_folder",
         "program",
         "strips",
+        "synchronised_norms",
     ),
     (
         "engines",
@@ -61,6 +74,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "training",
         "training_photos",
         "training_results",
+        "training_state",
+        "training_progress",
         "learned_styles",
         "initial_weights",
         "panels",
@@ -93,9 +108,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """The modules of each layer, from the bottom; a module imports only from the layers below its own."""
 
 BESIDE = {
-    ("config", "errors"),
+    ("config", "architectures"),
+    ("config", "train_config"),
+    ("architectures", "errors"),
+    ("architectures", "network_size"),
+    ("train_config", "architectures"),
+    ("train_config", "errors"),
     ("network_norms", "norms"),
-    ("config", "network_size"),
     ("plain_json", "errors"),
     ("losses", "vgg"),
     ("transformer", "conditional_norms"),
@@ -108,6 +127,9 @@ BESIDE = {
     ("run_folder", "run_log"),
     ("training", "training_photos"),
     ("training", "training_results"),
+    ("training", "training_state"),
+    ("training", "training_progress"),
+    ("training_progress", "learned_styles"),
     ("training", "learned_styles"),
     ("training", "initial_weights"),
     ("training_results", "learned_styles"),

@@ -106,7 +106,7 @@ def test_a_network_with_too_many_is_refused_before_it_is_built(tmp_path, monkeyp
 )
 def test_numbers_beyond_their_limits_are_refused_before_they_are_multiplied(tmp_path, monkeypatch, architecture):
     path = tiny_weights(tmp_path / "a.safetensors")
-    monkeypatch.setattr("stylize.config.count_parameters", lambda *_: pytest.fail("it was counted"))
+    monkeypatch.setattr("stylize.architectures.count_parameters", lambda *_: pytest.fail("it was counted"))
     with_texts(path, architecture=json.dumps(asdict(PRESETS["johnson"]) | architecture))
     with pytest.raises(WeightsError, match="its architecture") as caught:
         read_weights_file(path)

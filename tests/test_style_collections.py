@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stylize import checkpoints, style_collections
-from stylize.checkpoints import load_network, read_header, read_weights_file, write_safetensors
+from stylize.checkpoints import load_network, read_weights_file, write_safetensors
 from stylize.config import PHOTO_STYLE
 from stylize.errors import InputError, OutputError, WeightsError
 from stylize.style_collections import (
@@ -31,6 +31,7 @@ from stylize.style_collections import (
     save_style_file,
 )
 from stylize.style_vectors import stacked_names, style_vectors, take_style, vector_names
+from stylize.weights_header import read_header
 from tests.helpers import run_python, tiny_collection, tiny_style_file, tiny_weights
 
 
@@ -629,7 +630,7 @@ def test_a_collection_can_take_the_place_of_the_one_it_was_made_from(files, mine
 
 
 def test_a_collection_cannot_hold_more_styles_than_there_may_be(base, mine, tmp_path, monkeypatch):
-    monkeypatch.setattr("stylize.config.MAXIMUM_STYLES", 3)
+    monkeypatch.setattr("stylize.architectures.MAXIMUM_STYLES", 3)
     with pytest.raises(InputError, match="styles is 4; it must be a whole number from 1 to 3"):
         collect(base, [mine], tmp_path / "all.safetensors")
     assert not list(tmp_path.iterdir())

@@ -23,6 +23,16 @@ TINY_LOSS = LossConfig(
 
 PHOTOS = 10
 
+TORCHRUN = {
+    "RANK": "1",
+    "WORLD_SIZE": "4",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "localhost",
+    "MASTER_PORT": "29500",
+}
+"""What torchrun tells one of its processes."""
+
 
 def make_material(folder: Path, photos: int = PHOTOS) -> Path:
     """Write ``painting.png`` and ``photos/`` into a folder and return the folder."""
@@ -66,3 +76,8 @@ def read_log(output: Path) -> list[dict[str, Any]]:
 def logged_steps(output: Path) -> list[int]:
     """Return the steps whose losses stand in the log, in order."""
     return [row["step"] for row in read_log(output) if "total" in row]
+
+
+def logged_totals(output: Path) -> dict[int, float]:
+    """Return the total loss of every step in the log."""
+    return {row["step"]: row["total"] for row in read_log(output) if "total" in row}

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
-def stop_between_steps() -> Iterator[Callable[[], None]]:
+def stop_between_steps(echo: float = 0.0) -> Iterator[Callable[[], None]]:
     """Make the first Ctrl-C (or SIGTERM) wait for the end of the step, where the run can be saved; a second does not.
+
+    Args:
+        echo: For so many seconds after the first one more are the same one, as under torchrun, where both the terminal
+            and torchrun may send it.
 
     Yields:
         A function to call between steps, which raises KeyboardInterrupt when one came.
     """
-    asked = False
+    asked: float | None = None
 
     def remember(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked is None:
+            asked = time.monotonic()
+        elif time.monotonic() - asked >= echo:
             raise KeyboardInterrupt
-        asked = True
 
     def check() -> None:
-        if asked:
+        if asked is not None:
             raise KeyboardInterrupt
 
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from stylize.cli.one_voice import OneVoiceCommand
 from stylize.cli.options import NORM, device_option, overwrite_option
 from stylize.cli.stopping import stop_between_steps
 from stylize.config import (
@@ -26,11 +27,15 @@ from stylize.config import (
     TrainConfig,
 )
 from stylize.errors import InputError
+from stylize.launch import launched
 
 if TYPE_CHECKING:
     from stylize.training import TrainProgress
 
 DEFAULTS = TrainConfig(style="")
+
+SIGNAL_ECHO = 5.0
+"""Seconds for which a second signal is the first one once more, when torchrun passes on what the terminal sends too."""
 
 
 def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
@@ -40,7 +45,7 @@ def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
     return click.option(f"--{name.replace('_', '-')}", name, default=default, help=help, **options)
 
 
-@click.command("train")
+@click.command("train", cls=OneVoiceCommand)
 @click.argument("paths", nargs=-1, metavar="STYLE... [PHOTOS]", type=click.Path(path_type=Path))
 @click.option("--multi", is_flag=True, help="Learn several paintings in one network: a collection of styles.")
 @click.option(
@@ -81,7 +86,7 @@ def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
 )
 @setting("preset", "Architecture.", type=click.Choice(list(PRESETS)))
 @setting("steps", "Optimiser steps.", type=click.IntRange(min=1))
-@setting("batch_size", "Photos per step.", type=click.IntRange(min=1))
+@setting("batch_size", "Photos per step, of all processes together.", type=click.IntRange(min=1))
 @setting("image_size", "Side of the training crops in pixels.", type=click.IntRange(min=IMAGE_SIZE_MINIMUM))
 @setting(
     "style_size",
@@ -137,6 +142,12 @@ def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
 @setting("precision", "Precision of the training.", type=click.Choice(PRECISIONS))
 @setting("weights_dtype", "Number format of the weights file.", type=click.Choice(["float16", "float32"]))
 @setting("licence", "Licence of the weights, to be written into the file.", metavar="TEXT")
+@click.option(
+    "--sync-batch-norm",
+    is_flag=True,
+    help="With several processes: take the mean and variance of batch norm over the whole batch, not over each "
+    "process's share of it.",
+)
 @click.option("--compile", is_flag=True, help="Let torch.compile fuse the network (long runs on a GPU).")
 @device_option
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (needs the package tensorboard).")
@@ -158,26 +169,34 @@ def command(
     stylize train painting.jpg --adapt paintings
     stylize train wave.jpg scream.jpg night.jpg photos/ --multi -o mine.safetensors
     stylize apply photo.jpg --style painting-instance.safetensors
+    torchrun --nproc-per-node 2 -m stylize train painting.jpg photos/
     """
+    launch = launched()
     overwrite = given.pop("overwrite")
-    if tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise InputError("--tensorboard needs the package tensorboard; install it, or leave the option away")
-    style, photos = _subjects(ctx, paths, multi)
-    config = _config(ctx, style, photos, given, resume)
-    if config.photos is None:
-        click.echo("no PHOTOS given: training on the example photos that come with stylize; your own are better")
+    with launch.alike():
+        config = _settings(ctx, paths, multi, tensorboard, resume, given)
+        from stylize.run_folder import output_path, run_folder
 
-    from stylize.run_folder import output_path, run_folder
+        output = output_path(config)
     from stylize.training import train
 
-    output = output_path(config)
+    if not launch.first:  # it computes, and shows nothing
+        with stop_between_steps(SIGNAL_ECHO) as check:
+            train(config, lambda progress: check(), resume=resume, overwrite=overwrite)
+        return
+    if config.photos is None:
+        click.echo("no PHOTOS given: training on the example photos that come with stylize; your own are better")
+    if config.sync_batch_norm and not launch.several:
+        click.echo("--sync-batch-norm changes nothing with one process, which has the whole batch", err=True)
+    together = f", {launch.size} processes" if launch.several else ""
     click.echo(
-        f"learning {_named(config)}, {config.steps} steps of {config.batch_size} photos) -> "
+        f"learning {_named(config)}, {config.steps} steps of {config.batch_size} photos{together}) -> "
         f"{click.format_filename(output)}"
     )
     from stylize.cli.train_report import Reporter, report
 
-    with Reporter(config, run_folder(output), tensorboard) as reporter, stop_between_steps() as check:
+    echo = SIGNAL_ECHO if launch.several else 0.0
+    with Reporter(config, run_folder(output), tensorboard) as reporter, stop_between_steps(echo) as check:
 
         def on_step(progress: TrainProgress) -> None:
             reporter(progress)
@@ -185,6 +204,16 @@ def command(
 
         result = train(config, on_step, resume=resume, overwrite=overwrite)
     report(config, result)
+
+
+def _settings(
+    ctx: click.Context, paths: tuple[Path, ...], multi: bool, tensorboard: bool, resume: bool, given: dict[str, Any]
+) -> TrainConfig:
+    """Return the settings of the run, after a look at what is needed to show it."""
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs the package tensorboard; install it, or leave the option away")
+    style, photos = _subjects(ctx, paths, multi)
+    return _config(ctx, style, photos, given, resume)
 
 
 def _subjects(

@@ -14,6 +14,7 @@ from typing import Any
 from stylize.checkpoints import read_weights_file, replacing
 from stylize.comparison.plan import PlannedRun, Study, planned_runs
 from stylize.errors import InputError, OutputError, RunInUse, TrainingError, TrainingInterrupted
+from stylize.launch import launched
 from stylize.paintings import load_painting, painting_facts
 from stylize.run_folder import RunFolder, run_folder
 from stylize.run_log import RunLog
@@ -155,8 +156,14 @@ def check_material(study: Study) -> None:
     """Check that paintings, photos and weights are there for all runs of a study, before hours go into some of them.
 
     Raises:
-        InputError: A painting or the weights cannot be read, or there are too few photos for a run.
+        InputError: A painting or the weights cannot be read, there are too few photos for a run, or several processes
+            were started together.
     """
+    if launched().several:
+        raise InputError(
+            f"{launched().size} processes started together for a study; they can train one network with `stylize "
+            "train`, a study is for one process: start it without torchrun"
+        )
     for painting in study.paintings:
         load_painting(painting, study.style_size)
     if study.control_weights is not None:

@@ -31,6 +31,7 @@ WHY = {
     "build": "makes the wheel",
     "click": "the command line",
     "filelock": "one process for each training run or clip",
+    "fsspec": "buckets and other places behind URLs",
     "gradio": "the web page",
     "hypothesis": "property-based tests and fuzzing",
     "matplotlib": "figures of comparisons and benchmarks",
@@ -43,7 +44,9 @@ WHY = {
     "pillow": "reads and writes pictures",
     "playwright": "opens a report in a browser, in a test",
     "pre-commit": "checks before a commit",
+    "pyarrow": "hands the names of photos to Ray",
     "pytest": "the tests",
+    "ray": "gives many photos to the workers of a machine or a cluster",
     "ruff": "style of the code",
     "safetensors": "reads and writes weights, without running code",
     "setuptools": "builds the package",
@@ -85,7 +88,7 @@ def read_setup(path: Path = record.ROOT / "setup.cfg") -> list[Dependency]:
     found: dict[str, Dependency] = {}
     for extra, text in lists.items():
         for line in filter(None, map(str.strip, text.splitlines())):
-            name, accepted = re.fullmatch(r"([A-Za-z0-9._-]+)\s*(.*)", line).groups()
+            name, accepted = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[\w,]+\])?\s*(.*)", line).groups()
             found.setdefault(name, Dependency(name, accepted)).extras.append(extra)
     return [found[name] for name in sorted(found)]
 

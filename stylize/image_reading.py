@@ -47,7 +47,9 @@ class Picture:
     format: str
 
 
-def read_picture(source: Path | str | BinaryIO, most_pixels: int = MAXIMUM_PIXELS) -> Picture:
+def read_picture(
+    source: Path | str | BinaryIO, most_pixels: int = MAXIMUM_PIXELS, name: str = "standard input"
+) -> Picture:
     """Read a picture from a file, or from an open binary stream such as standard input (to its end, not closed).
 
     Animated files give their first frame.
@@ -55,12 +57,14 @@ def read_picture(source: Path | str | BinaryIO, most_pixels: int = MAXIMUM_PIXEL
     Args:
         source: The file or the stream.
         most_pixels: What has more is refused by its header, before it is decoded.
+        name: What messages call a stream; the suffix of a camera's raw file in it is seen, too.
 
     Raises:
         ImageError: The source is missing, empty, damaged, truncated, too large, or no picture of a known format.
     """
     if hasattr(source, "read"):
-        name = "standard input"
+        name = shown(name)
+        _refuse_raw(name)
         try:
             return _decode(_buffered(source, name), name, most_pixels)
         except MemoryError:
@@ -68,9 +72,7 @@ def read_picture(source: Path | str | BinaryIO, most_pixels: int = MAXIMUM_PIXEL
     name = shown(source)
     if os.path.isdir(source):
         raise ImageError(f"{name} is a folder, not a picture")
-    if Path(source).suffix.lower() in RAW_SUFFIXES:
-        # Pillow would open many raw files as TIFF and show their thumbnail of 160 pixels.
-        raise ImageError(f"{name} is a camera raw file; export it as JPEG, PNG or TIFF first")
+    _refuse_raw(name)
     try:
         with open(source, "rb") as file:
             if file.seekable():
@@ -87,6 +89,12 @@ def read_picture(source: Path | str | BinaryIO, most_pixels: int = MAXIMUM_PIXEL
         raise
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise ImageError(f"{name} cannot be read: {reason_of(error)}") from None
+
+
+def _refuse_raw(name: str) -> None:
+    """Refuse a camera's raw file by its name: Pillow would open many as TIFF and show their thumbnail of 160 pixels."""
+    if Path(name).suffix.lower() in RAW_SUFFIXES:
+        raise ImageError(f"{name} is a camera raw file; export it as JPEG, PNG or TIFF first")
 
 
 def read_image(source: Path | str | BinaryIO) -> Image.Image:

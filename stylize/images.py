@@ -20,7 +20,7 @@ from stylize.image_colour import as_rgb
 from stylize.image_errors import reason_of, shown
 from stylize.image_folders import READ_SUFFIXES, find_images
 from stylize.image_reading import MAXIMUM_PIXELS, Picture, normalise_image, read_image, read_picture
-from stylize.image_writing import JPEG_QUALITY, WRITE_SUFFIXES, encode_image, write_image
+from stylize.image_writing import JPEG_QUALITY, WRITE_FORMATS, WRITE_SUFFIXES, encode_image, write_image
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,7 @@ __all__ = [
     "MAXIMUM_PIXELS",
     "Picture",
     "READ_SUFFIXES",
+    "WRITE_FORMATS",
     "WRITE_SUFFIXES",
     "encode_image",
     "find_images",

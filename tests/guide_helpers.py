@@ -179,6 +179,7 @@ def make_named_files(folder: Path) -> Path:
         save_photo(folder / f"few/{index}.png", seed=index)
         save_photo(folder / f"held-out/{index}.png", seed=20 + index)
     save_photo(folder / "frames/2.png", 48, 36, seed=2)
+    save_photo(folder / "bucket/photos/one.jpg", 48, 36, seed=3)
     save_photo(folder / "existing/1.png", 48, 36)
     save_photo(folder / "wide.png", 96, 12)
     save_photo(folder / "tiny.png", 16, 16)

@@ -34,6 +34,7 @@ SCRIPTS = (
     "gallery",
     "paintings",
     "adapting_time",
+    "bulk",
 )
 
 

@@ -24,6 +24,7 @@ from click.testing import CliRunner, Result
 import stylize
 from stylize.cli import COMMANDS, main
 from stylize.errors import StylizeError
+from tests.bulk_helpers import FolderBucket, OneWorker
 from tests.comparison_helpers import planted_comparison, planted_study, without_charts
 from tests.guide_helpers import (
     GUIDES,
@@ -70,6 +71,8 @@ STAND_INS = {
     "compare": "the measurement takes a minute, and a study trains many networks: made-up numbers take their place; "
     "what comes before and after is real (the measurement: tests/test_cli_compare.py)",
     "web": "serves until Ctrl-C: what it is asked to serve is noted (the page: tests/test_web_page.py)",
+    "cluster": "Ray takes seconds to start: one worker of this process paints, and a bucket is a folder (Ray itself: "
+    "tests/test_bulk_ray.py)",
     "webcam": "there is no camera and no window: a clip and a window that takes note (tests/test_cli_webcam.py)",
 }
 """Commands of which a part is put aside, and why."""
@@ -119,8 +122,10 @@ def here(named_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the stand-ins in their places."""
+    from fsspec.registry import _registry
+
     from stylize import exporting, speed_ceilings
-    from stylize.cli import bench
+    from stylize.cli import apply_bulk, bench
     from stylize.comparison import experiments, inference, study
     from stylize.web import server
 
@@ -150,8 +155,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (server, "serve", lambda settings, host, port, on_ready, browser: on_ready(f"http://{host}:{port}/")),
         (stylize, "compare", compare),
         (stylize, "train", train),
+        (apply_bulk, "RayCluster", OneWorker),
+        (apply_bulk, "check_ray", lambda: None),
     ):
         monkeypatch.setattr(place, name, value)
+    monkeypatch.setitem(_registry, "s3", FolderBucket)
     if all(importlib.util.find_spec(package) for package in ("av", "cv2")):
         from stylize.video import camera
         from tests.test_cli_webcam import NotedWindow
@@ -237,7 +245,7 @@ def run_step(step: Step, folder: Path) -> None:
     if words[0] in WRITING:
         assert after != before, f"{' '.join(step.words)} wrote nothing"
     output = parameters.get("output")
-    if output is not None and str(output) != "-" and "%" not in str(output):
+    if output is not None and str(output) != "-" and not re.search("%|://", str(output)):
         assert (folder / output).exists(), f"{' '.join(step.words)} did not write {output}"
     for promise in step.promises:
         assert (folder / promise).exists(), f"{' '.join(step.words)} did not leave {promise}: {sorted(after)}"
@@ -319,6 +327,7 @@ def test_mistake_is_answered_as_the_guide_says(mistake: Mistake, here: Path, bus
         (step,) = read_steps(mistake.typed)
         assert step.words[0] == "stylize"
         skip_without(NEEDS.get(step.words[1], ()))
+        skip_without(["ray", "pyarrow"] if "--engine-cluster" in step.words else [])
         skip_without(["gradio"] if step.words[1] == "web" else [])
         result = invoke(step.words[1:])
         assert result.exit_code in (1, 2), result.output

@@ -35,6 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "devices",
         "norms",
         "network_norms",
+        "overlap",
         "resources",
         "provenance",
         "reduction",
@@ -101,7 +102,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model_folders",
         "large_pictures",
     ),
-    ("comparison", "video", "web"),
+    ("bulk", "comparison", "video", "web"),
     ("cli",),
     ("__init__", "__main__"),
 )

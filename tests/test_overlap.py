@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylize.cli.overlap import overlapped
 from stylize.errors import ImageError, OutputError, StylizeError
+from stylize.overlap import overlapped
 
 
 @settings(max_examples=50, deadline=None)

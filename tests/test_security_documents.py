@@ -90,7 +90,7 @@ def test_every_requirement_stands_in_the_list_with_its_extras():
     assert len(lists) >= 6
     for extra, text in lists.items():
         for line in filter(None, text.splitlines()):
-            name, accepted = re.fullmatch(r"([\w.-]+)(.*)", line.strip()).groups()
+            name, accepted = re.fullmatch(r"([\w.-]+)(?:\[[\w,]+\])?(.*)", line.strip()).groups()
             assert name in listed, f"{name} is not in docs/dependencies.md: run python benchmarks/dependencies.py"
             row = listed[name]
             assert extra in row[4].split(", "), (name, extra)

@@ -16,6 +16,7 @@ from stylize.cli.options import (
     MemoryParameter,
     ScaleParameter,
     TileParameter,
+    cluster_options,
     collection_option,
     device_option,
     engine_option,
@@ -32,7 +33,7 @@ from stylize.zoo import DEFAULT_NORM, DEFAULT_PRESET, DEFAULT_STYLE
 
 if TYPE_CHECKING:
     from stylize.cli.apply_request import Request
-    from stylize.cli.outputs import Plan
+    from stylize.cli.outputs import Naming, Plan
 
 SHEET = "sheet"
 """What the name of a sheet ends in."""
@@ -115,6 +116,7 @@ SHEET = "sheet"
 @precision_option
 @json_option
 @overwrite_option
+@cluster_options
 @click.option("--list", "show_list", is_flag=True, help="Show the shipped styles, as 'stylize styles' does.")
 @click.pass_context
 def command(
@@ -140,6 +142,9 @@ def command(
     precision: str,
     as_json: bool,
     overwrite: bool,
+    cluster: str | None,
+    workers: int | None,
+    ray_address: str | None,
     show_list: bool,
 ) -> None:
     """Paint photos in a style.
@@ -156,6 +161,7 @@ def command(
     stylize apply holiday/ --style great-wave -o painted/
     stylize apply photo.jpg --norm instance --norm batch
     stylize apply - < photo.jpg > painted.jpg
+    stylize apply s3://bucket/photos --engine-cluster ray -o s3://bucket/painted
     """
     started = time.perf_counter()
     if show_list:
@@ -167,6 +173,14 @@ def command(
         raise click.UsageError("no photo given; try 'stylize apply photo.jpg', or --list for the shipped styles", ctx)
     if scale == 1 and scale_passes == 2:
         raise click.UsageError("--scale-passes 2 needs --scale below 1, or auto")
+    if cluster is None and (workers is not None or ray_address is not None):
+        raise click.UsageError(
+            f"{'--workers' if workers is not None else '--ray-address'} is for a cluster; add --engine-cluster ray"
+        )
+    if cluster is not None and (as_sheet or mask is not None or len(set(norms)) > 1):
+        raise click.UsageError(
+            "--engine-cluster paints many photos in one style; leave out --sheet, --mask and a second --norm"
+        )
     if as_sheet:
         _check_sheet(norms, mask, size, tile)
     elif scale != 1 and isinstance(tile, int):
@@ -193,6 +207,11 @@ def command(
         mask=mask,
     )
     _check_controls(request, norms)
+    if cluster is not None:
+        from stylize.cli.apply_bulk import BulkJob
+
+        BulkJob(request, _naming(request, preset), started).run(photos, output, workers, ray_address, ctx)
+        return
     plan = _plan(photos, output, as_sheet, request, preset)
     _check_output(plan, request)
     if as_sheet:
@@ -211,16 +230,18 @@ def _plan(photos: Sequence[str], output: str | None, sheet: bool, request: Reque
     """Decide where the results go."""
     from stylize.cli.outputs import Naming, make_plan
 
-    styles = request.styles
-    if sheet:
-        naming = Naming(SHEET, (DEFAULT_NORM,))
-    else:
-        shown = preset if preset != DEFAULT_PRESET else None
-        if request.mask is not None and len(styles) == 2:
-            naming = Naming(f"{styles[0].name}-{styles[1].name}", (styles[0].norm,), shown)
-        else:
-            naming = Naming(styles[0].name, tuple(one.norm for one in styles), shown)
+    naming = Naming(SHEET, (DEFAULT_NORM,)) if sheet else _naming(request, preset)
     return make_plan(photos, output, naming, request.overwrite)
+
+
+def _naming(request: Request, preset: str | None) -> Naming:
+    """Return what the names of results that are no sheet say."""
+    from stylize.cli.outputs import Naming
+
+    styles, shown = request.styles, preset if preset != DEFAULT_PRESET else None
+    if request.mask is not None and len(styles) == 2:
+        return Naming(f"{styles[0].name}-{styles[1].name}", (styles[0].norm,), shown)
+    return Naming(styles[0].name, tuple(one.norm for one in styles), shown)
 
 
 def _check_sheet(norms: Sequence[str], mask: Path | None, size: int | None, tile: str | int) -> None:

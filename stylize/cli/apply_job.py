@@ -16,8 +16,8 @@ from stylize.cli.apply_report import Report
 from stylize.cli.apply_request import Painted, Painting, Photo, Request
 from stylize.cli.apply_strips import paint_strips, wants_strips
 from stylize.cli.outputs import Plan, Task
-from stylize.cli.overlap import overlapped
 from stylize.errors import StylizeError
+from stylize.overlap import overlapped
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -161,3 +161,31 @@ def preserve_colour_option(subject: str) -> Callable[[Any], Any]:
         is_flag=True,
         help=f"Keep the colors of the {subject}; the painting gives light, dark and strokes.",
     )
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a run on a cluster."""
+    for option in reversed(
+        (
+            click.option(
+                "--engine-cluster",
+                "cluster",
+                type=click.Choice(["ray"]),
+                help="Paint with many workers, on this machine or a Ray cluster; PHOTO and -o may be URLs such as "
+                "s3://bucket/photos, and the same command goes on where a run was stopped.",
+            ),
+            click.option(
+                "--workers",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Workers of the cluster, each with its own network.  [default: one for each core or GPU]",
+            ),
+            click.option(
+                "--ray-address",
+                metavar="HOST:PORT",
+                help="Ray cluster to paint on; auto finds the one of this machine.  [default: start one here]",
+            ),
+        )
+    ):
+        command = option(command)
+    return command

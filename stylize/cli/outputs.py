@@ -252,10 +252,14 @@ def _named_after_style(source: Source, folder: Path, naming: Naming) -> Task:
 
 
 def _task(source: Source, path: Path, endings: tuple[str, ...], comparison: str) -> Task:
+    outputs = tuple(result_name(path, ending) for ending in endings)
+    return Task(source, outputs, result_name(path, comparison) if len(endings) > 1 else None)
+
+
+def result_name(path: Path, ending: str = "") -> Path:
+    """Return a path with ``ending`` before its suffix, and a suffix that can be written."""
     suffix = path.suffix if path.suffix.lower() in WRITE_SUFFIXES else FALLBACK_SUFFIX
-    outputs = tuple(path.with_name(f"{path.stem}{ending}{suffix}") for ending in endings)
-    beside = path.with_name(f"{path.stem}{comparison}{suffix}") if len(endings) > 1 else None
-    return Task(source, outputs, beside)
+    return path.with_name(f"{path.stem}{ending}{suffix}")
 
 
 def _refuse_shared_outputs(tasks: list[Task]) -> None:

@@ -121,8 +121,16 @@ def measure(norm: str, options: argparse.Namespace) -> dict[str, list[dict[str, 
                 sync_batch_norm=together,
             )
             final = train_kept(config, count)["final"]
+            final["first_step_total"] = first_total(config)
             results.setdefault(arrangement_name(count, together), []).append(final)
     return results
+
+
+def first_total(config: TrainConfig) -> float:
+    """Return the total loss of the first step of a run, before rounding has grown."""
+    log = run_folder(Path(str(config.output))) / "log.jsonl"
+    rows = map(json.loads, log.read_text(encoding="utf-8").splitlines())
+    return next(row["total"] for row in rows if row.get("step") == 1)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -176,6 +184,7 @@ def markdown(results: dict[str, Any]) -> str:
 def findings(norms: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
     """Return the sentences that the numbers bear."""
     groups: dict[str, list[tuple[float, str]]] = {}
+    first: dict[str, list[float]] = {}
     for norm, by_arrangement in norms.items():
         for name in by_arrangement:
             if name == "1 process":
@@ -185,10 +194,26 @@ def findings(norms: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
                 kind = "with synchronised statistics" if "synchronised" in name else "with statistics of each process"
             furthest = max(ratios(by_arrangement, name), key=lambda ratio: abs(ratio - 1))
             groups.setdefault(kind, []).append((furthest, f"{norm}, {name}"))
+            pairs = zip(by_arrangement[name], by_arrangement["1 process"], strict=True)
+            apart = [abs(one["first_step_total"] / other["first_step_total"] - 1) for one, other in pairs]
+            first.setdefault(kind, []).extend(apart)
     lines = []
     for kind, found in groups.items():
         ratio, where = max(found, key=lambda one: abs(one[0] - 1))
-        lines.append(f"- Norms {kind}: furthest from one process is {ratio:.3f} times its loss ({where}).")
+        lines.append(
+            f"- Norms {kind}: furthest from one process is {ratio:.3f} times its loss ({where}). The training loss "
+            f"of the first step differs from that of one process by a part of {max(first[kind]):.0e} at most."
+        )
+    spreads = []
+    for norm, by_arrangement in norms.items():
+        found_totals = totals(by_arrangement["1 process"], "evaluation_mode")
+        if len(found_totals) > 1:
+            spreads.append(f"{norm} {max(found_totals) / min(found_totals):.3f}")
+    if spreads:
+        lines.append(
+            "- For comparison, what another seed does to one process: the largest loss as applied, as a multiple of "
+            f"the smallest: {', '.join(spreads)}."
+        )
     return lines
 
 

@@ -23,6 +23,7 @@ def final(total: float, change: float = 0.02) -> dict[str, Any]:
         "training_mode": losses | {"total": total / 2},
         "contrast_change": change,
         "photos": 3,
+        "first_step_total": 4 + change,
     }
 
 
@@ -30,7 +31,7 @@ NORMS = {
     "instance": {"1 process": [final(1.0), final(2.0)], "2 processes": [final(1.001), final(2.0)]},
     "batch": {
         "1 process": [final(1.0), final(1.0)],
-        "2 processes": [final(1.5), final(1.2)],
+        "2 processes": [final(1.5, 0.422), final(1.2, 0.02)],
         "2 processes, synchronised": [final(0.99), final(1.0)],
     },
 }
@@ -55,7 +56,9 @@ def test_the_page_says_what_the_numbers_say():
     }
     page = sharded_batch.markdown(results)
     assert "| instance | 1 process | 1.500 | 0.750 |  | 5.1 |" in page
-    assert "| batch | 2 processes | 1.350 | 0.675 | 1.200 to 1.500 | 5.1 |" in page
+    assert "| batch | 2 processes | 1.350 | 0.675 | 1.200 to 1.500 | 56.4 |" in page
+    assert page.count("differs from that of one process by a part of 0e+00 at most.") == 2
+    assert page.count("by a part of 1e-01 at most.") == 1  # 4.422 beside 4.02
     assert (
         "- Norms without statistics of the batch: furthest from one process is 1.001 times its loss (instance, 2 p"
         in page
@@ -63,6 +66,7 @@ def test_the_page_says_what_the_numbers_say():
     assert (
         "- Norms with statistics of each process: furthest from one process is 1.500 times its loss (batch, 2 p" in page
     )
+    assert "as a multiple of the smallest: instance 2.000, batch 1.000." in page
     assert (
         "- Norms with synchronised statistics: furthest from one process is 0.990 times its loss (batch, 2 proce"
         in page
@@ -113,6 +117,7 @@ def test_it_trains_writes_both_files_and_skips_finished_runs(options, capsys, co
     sharded_batch.main([*words, "--output", str(folder)])
     results = json.loads((folder / "sharded_batch.json").read_text(encoding="utf-8"))
     (one,) = results["norms"]["batch"]["1 process"]
+    assert one["first_step_total"] > 0
     assert one["photos"] == results["held_out_photos"] == 1
     assert str(folder) not in json.dumps(results)
     assert "| batch | 1 process |" in (folder / "sharded_batch.md").read_text(encoding="utf-8")

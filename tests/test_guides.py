@@ -359,7 +359,7 @@ def test_links_and_options_exist(guide: Path) -> None:
     for path, anchor in links(guide):
         assert path.exists(), path
         assert not anchor or anchor in anchors(path), f"{path.name}#{anchor}"
-    known = {"--help"}
+    known = {"--help", "--nproc-per-node"}
     for name in COMMANDS:
         for parameter in main.get_command(click.Context(main), name).params:
             known |= {*parameter.opts, *parameter.secondary_opts}

@@ -60,7 +60,8 @@ def killed(run: Torchrun, step: int, rank: int, wait: float) -> str | None:
     run.wait_for_step(step)
     time.sleep(wait)
     os.kill(run.worker(rank), signal.SIGKILL)
-    status, _, errors = run.ended()
+    status, _, lines = run.ended()
+    errors = [line for line in lines if line.startswith("Error: ")]
     if status == 0:
         return "torchrun said that all is well"
     if len(errors) != 1 or not errors[0].startswith(SAID):
@@ -131,7 +132,7 @@ def main() -> None:
                 same.append("other weights")
         except (OSError, SafetensorError) as error:
             same.append(str(error))
-        if not other and (problem := compared(whole.output, other_output, steps)):
+        if other_output.exists() and (problem := compared(whole.output, other_output, steps)):
             other.append(problem)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

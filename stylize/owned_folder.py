@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -51,7 +51,15 @@ class OwnedFolder:
                 lock.acquire(blocking=False)
             except Timeout:  # an OSError itself, which must not be taken for one of the file system
                 raise RunInUse(f"another process is {self._work}; wait for it, stop it, or give another -o") from None
+            except OSError:
+                if fresh:
+                    with suppress(OSError):
+                        self.path.rmdir()
+                raise
         try:
+            for path in self.abandoned():
+                with suppress(OSError):
+                    path.unlink()
             self.check()
             yield
         finally:
@@ -61,6 +69,10 @@ class OwnedFolder:
 
     def check(self) -> None:
         """Refuse to begin, by raising; called when the folder is owned, as it may have changed until then."""
+
+    def abandoned(self) -> list[Path]:
+        """Return the files that a process that was killed in this folder left half-written, under temporary names."""
+        return [path for pattern in (".*.tmp", "*/.*.tmp") for path in self.path.glob(pattern) if path.is_file()]
 
     def tidy(self, fresh: bool) -> None:
         """Remove what is of no use, before the folder is let go.

@@ -10,6 +10,7 @@ A run of ``painting.safetensors`` keeps beside it, in ``painting.run/``:
 
 from __future__ import annotations
 
+import glob
 import shutil
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,11 @@ class RunFolder(OwnedFolder):
             )
         if self.output.exists():
             raise OutputError(f"{self.output} exists already; pass --overwrite or another -o")
+
+    def abandoned(self) -> list[Path]:
+        """See :meth:`stylize.owned_folder.OwnedFolder.abandoned`; the weights file may be half-written as well."""
+        beside = self.output.parent.glob(f".{glob.escape(self.output.name)}.{'[0-9a-f]' * 8}.tmp")
+        return [*super().abandoned(), *beside]
 
     def clear(self) -> None:
         """Remove what another run left in the folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from stylize import owned_folder
 from stylize.cli import main
 from stylize.cli.video_progress import progress_text
-from stylize.video import segments
+from stylize.video import segments, targets
 from stylize.video.segments import Progress
 from tests.helpers import ROOT, save_photo, tiny_collection, tiny_weights
 from tests.video_helpers import PERIOD, look, make_clip, picture
@@ -514,3 +516,53 @@ def test_progress_in_words():
     text = progress_text(Progress(frames=150, total=300, segments=1, seconds=10.0, painted=50))
     assert text == "150 of 300 frames (50 %), 5.0 frames per second, 0:30 left"
     assert progress_text(Progress(5, None, 0, 2.0, 5)) == "5 frames, 2.5 frames per second"
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_process_that_is_killed_while_pictures_are_moved_goes_on(weights, tmp_path, short_segments, monkeypatch):
+    clip, place = make_clip(tmp_path / "clip.mp4", FRAMES, sound=None), tmp_path / "painted"
+    painted(weights, clip, tmp_path / "straight")
+    moved, replace = [], os.replace
+
+    def moving(source: Path, target: Path) -> None:
+        if Path(target).parent == place:
+            if len(moved) == 4:
+                raise Killed
+            moved.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(targets.os, "replace", moving)
+        video(clip, "-o", place, "--style", weights)
+    assert len(list(place.iterdir())) == 4
+    document = painted(weights, clip, place)
+    assert document["painted"] == 0 and document["frames"] == FRAMES
+    straight = {path.name: path.read_bytes() for path in (tmp_path / "straight").iterdir()}
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == straight
+
+
+@pytest.mark.parametrize("name", ["painted.mp4", "painted"])
+def test_a_process_that_is_killed_while_it_tidies_up_has_done_its_work(
+    weights, tmp_path, short_segments, monkeypatch, name
+):
+    clip, place = make_clip(tmp_path / "clip.mp4", FRAMES, sound=None), tmp_path / name
+
+    def rmtree(path: Path, ignore_errors: bool) -> None:
+        for part in Path(path).glob("segment-0000[01]*"):  # some of what is there
+            if part.is_file():
+                part.unlink()
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(owned_folder.shutil, "rmtree", rmtree)
+        video(clip, "-o", place, "--style", weights)
+    files = [place] if place.is_file() else sorted(place.iterdir())
+    before = [path.read_bytes() for path in files]
+    said = refusal(video(clip, "-o", place, "--style", weights), 1)
+    assert "exists already" in said or "is not empty" in said
+    assert [path.read_bytes() for path in files] == before
+    document = painted(weights, clip, place, "--overwrite")
+    assert document["frames"] == FRAMES

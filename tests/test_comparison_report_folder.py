@@ -267,6 +267,57 @@ def test_a_swap_that_fails_between_the_two_renames(here, monkeypatch, call, erro
     assert content(here) == before
 
 
+class Killed(BaseException):
+    """Stands for the end of the process: nothing is done after it."""
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["report", "link", "a [strange] näme*"])
+def test_a_process_that_is_killed_between_the_two_renames(here, name, overwrite):
+    """The report of before has no name then; whoever comes next gives it back."""
+    if name == "link":
+        (here / "elsewhere").mkdir()
+        os.symlink(here / "elsewhere", name)
+    write(name)
+    (Path(name) / "index.html").write_text("the one before")
+    before = content(here)
+    calls = iter(range(10))
+
+    def rename(*arguments: object) -> object:
+        if next(calls):
+            raise Killed
+        return Path_rename(*arguments)
+
+    Path_rename = Path.rename
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Path, "rename", rename)
+        patched.setattr(report_folder.shutil, "rmtree", lambda *arguments, **options: None)
+        write(name, overwrite=True)
+    assert not Path(name).exists()
+    if overwrite:
+        check_output(Path(name), True)
+    else:
+        with pytest.raises(OutputError, match="exists already"):
+            check_output(Path(name), False)
+    after = {path: held for path, held in content(here).items() if not path.startswith(".")}
+    assert after == before
+    write(name, overwrite=True)
+    assert not list(here.glob(".*.old")) and "the one before" not in (Path(name) / "index.html").read_text()
+
+
+def test_a_report_of_before_is_removed_where_its_successor_is_there(here):
+    write()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(report_folder.shutil, "rmtree", lambda *arguments, **options: None)
+        write(overwrite=True)
+    (hidden,) = here.glob(".stylize-*.old")
+    (here / hidden.name.replace(".old", "x.old")).mkdir()  # none of ours
+    write("another")
+    assert hidden.exists()
+    write(overwrite=True)
+    assert not hidden.exists() and len(list(here.glob(".stylize-*.old"))) == 1
+
+
 def test_ctrl_c_while_the_page_is_made(here, monkeypatch):
     monkeypatch.setattr(report_folder, "write_report", failing_at(0, KeyboardInterrupt(), report_folder.write_report))
     with pytest.raises(KeyboardInterrupt):

@@ -242,3 +242,21 @@ def test_a_folder_that_was_removed_by_hand(material, output):
     with pytest.raises(InputError, match="was never started, or stopped before its first checkpoint"):
         train(config, resume=True)
     assert not run_folder(output).exists()
+
+
+def test_what_a_killed_process_left_half_written_is_removed(material, output):
+    config = tiny_run(material, output, steps=2)
+    interrupted(config, 1)
+    folder = run_folder(output)
+    (folder / "samples").mkdir(exist_ok=True)
+    left = [
+        folder / ".checkpoint.safetensors.0123abcd.tmp",
+        folder / "samples" / ".stylize-0123456789abcdef.tmp",
+        output.with_name(f".{output.name}.0123abcd.tmp"),
+    ]
+    others = [output.with_name(".mine.tmp"), output.with_name(f".x{output.name}.0123abcd.tmp"), folder / "notes.tmp"]
+    for path in (*left, *others):
+        path.write_bytes(b"half")
+    train(config, resume=True)
+    assert not [path for path in left if path.exists()]
+    assert all(path.exists() for path in others)

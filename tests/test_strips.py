@@ -675,7 +675,7 @@ def test_what_breaks_off_leaves_nothing_and_loses_nothing(
     with pytest.raises(error) if error else contextlib.nullcontext():
         with open_writer(path, 4, 4, alpha=False, exif=None, overwrite=True) as writer:
             writer.write(0, torch.zeros(1, 3, 2, 4))
-            assert len(list(tmp_path.iterdir())) == 2
+            assert len(list(tmp_path.iterdir())) <= 2
             if error:
                 raise error
     assert path.read_bytes() == b"precious" and list(tmp_path.iterdir()) == [path]

@@ -116,16 +116,40 @@ def test_the_folder_knows_what_is_its_own(tmp_path):
 
 
 def test_old_files_go_and_the_oldest_when_there_are_too_many():
-    with PrivateFolder(kept_seconds=100, kept_bytes=25) as folder:
+    now = [0.0]
+    with PrivateFolder(kept_seconds=100, kept_bytes=25, clock=lambda: now[0]) as folder:
         files = []
-        for number, age in enumerate((200, 30, 20, 10)):
+        for number, moment in enumerate((0, 50, 110, 110)):
+            now[0] = moment
             path = folder.new_folder() / f"{number}.bin"
             path.write_bytes(bytes(10))
-            changed = time.time() - age
-            os.utime(path, (changed, changed))
             files.append(path)
+            if moment < 110:
+                folder.tidy()
         folder.tidy()
         assert [path.exists() for path in files] == [False, False, True, True]
+        files[2].write_bytes(bytes(20))  # changed, so that it is young again
+        now[0] = 211
+        folder.tidy()
+        assert [path.exists() for path in files] == [False, False, True, False]
+
+
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_clock_that_is_set_makes_no_file_old_or_young(monkeypatch, years):
+    now, by = [0.0], years * 365 * 24 * 3600
+    with PrivateFolder(kept_seconds=100, clock=lambda: now[0]) as folder:
+        path = folder.new_folder() / "photo.jpg"
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() + by,) * 2)
+        folder.tidy()
+        true = time.time
+        monkeypatch.setattr(time, "time", lambda: true() - by)
+        now[0] = 90
+        folder.tidy()
+        assert path.exists()
+        now[0] = 101
+        folder.tidy()
+        assert not path.exists()
 
 
 def test_an_upload_may_be_transparent(tmp_path):
@@ -177,11 +201,15 @@ def test_a_session_that_comes_back_keeps_its_files():
 
 
 def test_files_of_a_session_that_is_there_do_not_grow_old():
-    with PrivateFolder(kept_seconds=100) as folder:
+    now = [0.0]
+    with PrivateFolder(kept_seconds=100, clock=lambda: now[0]) as folder:
         mine, nobodys = folder.new_folder("me") / "a.jpg", folder.new_folder() / "b.jpg"
         for path in (mine, nobodys):
             path.write_bytes(b"x")
-            os.utime(path, (time.time() - 200,) * 2)
+        folder.tidy()
+        now[0] = 60
+        folder.touch("me")
+        now[0] = 120
         folder.tidy()
         assert mine.exists() and not nobodys.exists()
 

@@ -65,6 +65,10 @@ class LazyGroup(click.Group):
             ctx.fail(f"unknown command '{args[0]}'{suggest(args[0], COMMANDS)} (known: {', '.join(COMMANDS)})")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Help and version are printed here, and there may be no room for what is printed.
+        return translate_errors(lambda: super(LazyGroup, self).parse_args(ctx, args))
+
     def invoke(self, ctx: click.Context) -> Any:
         return translate_errors(lambda: super(LazyGroup, self).invoke(ctx))
 

@@ -117,7 +117,8 @@ class Job:
             self.note(note)
         with work.owned():
             work.begin(self.settings(target, stylizer), request.overwrite)
-            if work.joined and work.result.exists():
+            # Of pictures that were being moved when the process was killed, some are in their place already.
+            if work.joined and work.result.exists() and not work.moving:
                 target.check_free(request.overwrite)
             outcome = self.paint(work, target, stylizer)
         self.report(output, target, stylizer, outcome)

@@ -360,7 +360,7 @@ def estimate(study: Study) -> float:
         return 0.0
     times: list[float] = []
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="stylize-trial-") as folder:
         trial = replace(runs[0].config, steps=TRIAL_STEPS, output=str(Path(folder) / "trial.safetensors"))
         train(replace(trial, validation_interval=2), lambda progress: times.append(time.perf_counter()))
     # Step 1 comes after the loading, step 2 has a measurement of the held-out photos in it, the others are plain.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ from stylize.errors import OutputError
 FORMAT = "stylize-comparison"
 PAGE = "index.html"
 NUMBERS = "results.json"
+OLD = "old"
+"""What the hidden name of a report ends in that is being replaced."""
 
 LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
 """Files that a file manager leaves in a folder that was looked at; nobody misses them."""
@@ -50,6 +53,7 @@ def check_output(folder: Path, overwrite: bool) -> None:
     Raises:
         OutputError: It is there and not to be overwritten, it is there and more than a report, or it cannot be made.
     """
+    _take_back(folder)
     try:
         os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -75,6 +79,30 @@ def check_output(folder: Path, overwrite: bool) -> None:
                 "or give another -o"
             )
     _check_place(place)
+
+
+def _hidden(place: Path, mark: str, kind: str) -> Path:
+    """Return a name beside a report for what is not yet, or no longer, the report of that name."""
+    digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]
+    return place.with_name(f".stylize-{digest}-{mark}.{kind}")
+
+
+def _take_back(folder: Path) -> None:
+    """Give a report its name back that a process was replacing when it was killed; remove it where it was replaced.
+
+    No system replaces one folder by another in a single step: there is a moment at which neither has the name.
+    """
+    with contextlib.suppress(OSError):
+        place = folder.resolve() if folder.is_symlink() else folder
+        if not place.name:  # the current folder, or the uppermost one
+            return
+        for before in sorted(place.parent.glob(_hidden(place, "?" * 8, OLD).name)):
+            if _files_of_report(before) is None:
+                continue
+            if os.path.lexists(place):
+                shutil.rmtree(before, ignore_errors=True)
+            else:
+                before.rename(place)
 
 
 def _check_place(folder: Path) -> None:
@@ -182,8 +210,7 @@ def _write(
     check_output(folder, overwrite)
     # A link stays one: what it leads to is replaced.
     place = folder.resolve() if folder.is_symlink() else folder
-    mark = uuid.uuid4().hex[:8]
-    temporary, before = (place.with_name(f".stylize-{mark}.{kind}") for kind in ("tmp", "old"))
+    temporary, before = (_hidden(place, uuid.uuid4().hex[:8], kind) for kind in ("tmp", OLD))
     missing = [parent for parent in place.parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True)

@@ -41,9 +41,11 @@ class _Encoder(Protocol):
 
 
 class RowWriter:
-    """Writes a picture from top to bottom under a temporary name, and gives it its own name when it is whole.
+    """Writes a picture from top to bottom into a file that gets its name when it is whole.
 
-    As a context manager it removes the temporary file unless :meth:`finish` was reached. Made by :func:`open_writer`.
+    Until then it has none where the system allows that, so that it is gone however the process ends; elsewhere it has a
+    temporary one. As a context manager it removes the file unless :meth:`finish` was reached. Made by
+    :func:`open_writer`.
 
     Attributes:
         height: Pixels.
@@ -63,9 +65,12 @@ class RowWriter:
             refuse_existing(path, self._name, overwrite)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._temporary = path.parent / f".stylize-{secrets.token_hex(8)}.tmp"
-            # os.open honours the umask, which the tempfile module does not.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            self._file = os.fdopen(os.open(self._temporary, flags, 0o666), "wb")
+            self._file = _open_without_name(path.parent)
+            self._has_name = self._file is None
+            if self._file is None:
+                # os.open honours the umask, which the tempfile module does not.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+                self._file = os.fdopen(os.open(self._temporary, flags, 0o666), "wb")
         except OSError as error:
             raise self._failure(error) from None
         with self._discarded_on_failure():
@@ -118,6 +123,9 @@ class RowWriter:
             self._encoder.end()
             self._file.flush()
             os.fsync(self._file.fileno())
+            if not self._has_name:
+                _give_name(self._file, self._temporary)
+                self._has_name = True
             self._file.close()
             refuse_existing(self._path, self._name, self._overwrite)
             with contextlib.suppress(OSError):
@@ -133,8 +141,9 @@ class RowWriter:
         file, self._file = self._file, None
         with contextlib.suppress(OSError):
             file.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._temporary)
+        if self._has_name:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
 
     def __enter__(self) -> RowWriter:
         return self
@@ -156,6 +165,30 @@ class RowWriter:
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(f"{self._name} cannot be written: {reason_of(error)}")
+
+
+_OPEN_FILES = "/proc/self/fd"
+
+
+def _open_without_name(folder: Path) -> BinaryIO | None:
+    """Return a new file without a name in a folder, or None where there is no such thing (it takes Linux and a file
+    system that knows it). A folder that cannot be written is found by whoever then tries it with a name."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir(_OPEN_FILES):
+        return None
+    try:
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), "wb")
+    except OSError:
+        return None
+
+
+def _give_name(file: BinaryIO, path: Path) -> None:
+    """Give a file without a name one; see open(2) about O_TMPFILE."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # Only with a folder does os.link make the system follow the link that stands for the open file.
+        os.link(f"{_OPEN_FILES}/{file.fileno()}", path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
 
 
 class _HeldEncoder:

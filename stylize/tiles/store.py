@@ -180,7 +180,8 @@ def open_store(
     try:
         file = tempfile.TemporaryFile(dir=folder, buffering=0, prefix=".stylize-")
     except OSError as error:
-        raise InputError(
+        kind = OutputError if error.errno in NO_ROOM else InputError
+        raise kind(
             f"cannot make a scratch file in {folder}: {error.strerror or error}; name a folder that can be written"
         ) from error
     with file:

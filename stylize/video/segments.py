@@ -127,6 +127,7 @@ def paint_segments(
         streams = target.join(work, segments)
         work.set_joined({"streams": [vars(one) for one in streams]})
     streams = [StreamReport(**facts) for facts in work.joined_facts()["streams"]]
+    work.set_moving()
     target.move(work)
     segments = work.segments()
     ticks = [tick for one in segments for tick in one.ticks]

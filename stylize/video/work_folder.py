@@ -6,7 +6,7 @@ Work on ``painted.mp4`` keeps in ``painted.mp4.run/``:
 - ``segment-00000.nut`` (or a folder of pictures), the painted frames; of the last one, ``segment-00000.safetensors``,
   what the painter knew at its end; and ``segment-00000.json``, which is written last and makes the segment count;
 - ``unfinished``: the segment that is being painted;
-- ``result`` and ``joined.json``: the whole, ready to be moved to its place;
+- ``result`` and ``joined.json``: the whole, ready to be moved to its place, and ``moving.json`` when that has begun;
 - ``.lock``: held by the process that paints.
 """
 
@@ -71,12 +71,23 @@ class WorkFolder(OwnedFolder):
         self.result = self.path / "result"
         self._settings = self.path / "work.json"
         self._joined = self.path / "joined.json"
+        self._moving = self.path / "moving.json"
 
     def tidy(self, fresh: bool) -> None:
         """Remove the unfinished segment, and the folder where nothing in it is finished."""
         self.discard(self.unfinished)
         if not self.segments() and not self.joined:
             self.remove()
+
+    def remove(self) -> None:
+        """Remove the folder with everything in it, so that it can be gone on with when that is broken off."""
+        # What says that something is finished goes before the thing itself.
+        with self.writing():
+            self.discard(self._joined)
+            self.discard(self._moving)
+            for number in range(len(self.segments())):
+                self.discard(self._record(number))
+        super().remove()
 
     @property
     def settings(self) -> dict[str, Any] | None:
@@ -135,14 +146,14 @@ class WorkFolder(OwnedFolder):
         Raises:
             OutputError: It cannot be written.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         with self.writing():
             part = self.part(segment.number, suffix)
             self.discard(part)
             self.unfinished.rename(part)
         with replacing(self._state(segment.number)) as temporary:
-            save_file(dict(state), temporary)
+            temporary.write_bytes(save(dict(state)))  # its own writer has errors of its own for a full disk
         self._write(self._record(segment.number), asdict(segment))
         if segment.number:
             self.discard(self._state(segment.number - 1))  # Only the last one is gone on from.
@@ -191,6 +202,20 @@ class WorkFolder(OwnedFolder):
     def set_unjoined(self) -> None:
         """Forget that the whole was ready."""
         self.discard(self._joined)
+        self.discard(self._moving)
+
+    @property
+    def moving(self) -> bool:
+        """Whether the result is being moved to its place, which it then has partly taken already."""
+        return self.joined and self._moving.exists()
+
+    def set_moving(self) -> None:
+        """Write down that the result is being moved to its place.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        self._write(self._moving, {})
 
     def discard(self, path: Path) -> None:
         """Remove a file or a folder that is of no use, if it is there."""

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,7 @@ TIDY_SECONDS = 30.0
 
 @dataclass
 class _Owner:
-    """What a session has in the folder; times are those of :func:`time.monotonic`."""
+    """What a session has in the folder; times are those of the folder's clock."""
 
     folders: set[Path] = field(default_factory=set)
     uploads: set[Path] = field(default_factory=set)
@@ -47,16 +48,23 @@ class PrivateFolder:
         kept_seconds: Age from which files are removed.
         kept_bytes: Size of all files from which the oldest are removed.
         left_seconds: How long the files of a session stay after it has left.
+        clock: Seconds since some moment. Not the time of day, which somebody may set.
 
     Attributes:
         path: The folder, an absolute path without links.
     """
 
     def __init__(
-        self, kept_seconds: float = KEPT_SECONDS, kept_bytes: int = KEPT_BYTES, left_seconds: float = LEFT_SECONDS
+        self,
+        kept_seconds: float = KEPT_SECONDS,
+        kept_bytes: int = KEPT_BYTES,
+        left_seconds: float = LEFT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kept_seconds, self.kept_bytes, self.left_seconds = kept_seconds, kept_bytes, left_seconds
         self.path = Path(tempfile.mkdtemp(prefix="stylize-web-")).resolve()  # mkdtemp makes it for its owner alone
+        self._clock = clock
+        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
         self._owners: dict[str, _Owner] = {}
         self._published: dict[str, Path] = {}
         self._lock = threading.Lock()
@@ -110,7 +118,7 @@ class PrivateFolder:
         """Say that a session has left: its files go, unless it comes back soon."""
         with self._lock:
             if owner in self._owners:
-                self._owners[owner].left = time.monotonic()
+                self._owners[owner].left = self._clock()
 
     def publish(self, path: Path) -> str:
         """Let a file be downloaded, and return the secret word in its address."""
@@ -133,7 +141,7 @@ class PrivateFolder:
 
     def tidy(self) -> None:
         """Remove what belongs to sessions that left, files that are too old, and the oldest of too many."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             owners = list(self._owners.items())
         for name, owner in owners:
@@ -148,7 +156,7 @@ class PrivateFolder:
     def _owner(self, name: str) -> _Owner:
         """Return an owner who gives a sign now; the lock is held."""
         owner = self._owners.setdefault(name, _Owner())
-        owner.seen, owner.left = time.monotonic(), None
+        owner.seen, owner.left = self._clock(), None
         return owner
 
     def _forget(self, name: str) -> None:
@@ -163,17 +171,14 @@ class PrivateFolder:
             _remove(path)
 
     def _remove_old(self, there: list[_Owner]) -> None:
-        found = []
-        for path in self.path.rglob("*"):
-            try:
-                if path.is_file():
-                    facts = path.stat()
-                    found.append((facts.st_mtime, facts.st_size, path))
-            except OSError:
-                continue  # somebody else removed it
-        found.sort(key=lambda one: one[0])
-        total, now = sum(size for _, size, _ in found), time.time()
-        for changed, size, path in found:
+        found, now = [], self._clock()
+        self._look(now)
+        for path, ((written, size), changed) in self._seen.items():
+            if path.is_file():
+                found.append((changed, written, size, path))
+        found.sort(key=lambda one: one[:2])
+        total = sum(size for _, _, size, _ in found)
+        for changed, _, size, path in found:
             young = now - changed <= self.kept_seconds or any(owner.has(path) for owner in there)
             if young and total <= self.kept_bytes:
                 continue
@@ -181,10 +186,27 @@ class PrivateFolder:
             total -= size
         for folder in sorted((path for path in self.path.rglob("*") if path.is_dir()), reverse=True):
             try:
-                if now - folder.stat().st_mtime > self.kept_seconds:
+                if folder in self._seen and now - self._seen[folder][1] > self.kept_seconds:
                     folder.rmdir()
             except OSError:
                 continue  # it holds something, or is gone
+
+    def _look(self, now: float) -> None:
+        """Take note of what is there, and of when it was first seen as it is now.
+
+        The times that the system gives to files are those of a clock that somebody may set; here they only tell that a
+        file has changed, and which of two that were first seen together is the older one.
+        """
+        seen: dict[Path, tuple[tuple[int, int], float]] = {}
+        for path in self.path.rglob("*"):
+            try:
+                facts = path.stat()
+            except OSError:
+                continue  # somebody else removed it
+            state = (facts.st_mtime_ns, facts.st_size)
+            before = self._seen.get(path)
+            seen[path] = before if before is not None and before[0] == state else (state, now)
+        self._seen = seen
 
     def _keep_tidy(self) -> None:
         while not self._ended.wait(TIDY_SECONDS):

@@ -16,7 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from packaging.utils import canonicalize_name
+
 from benchmarks import record
+from benchmarks.installed import all_needed
 
 OUTPUT = record.ROOT / "docs" / "dependencies.md"
 
@@ -115,19 +118,9 @@ def licence_of(name: str) -> str:
 
 def brought_along(names: Iterable[str]) -> list[str]:
     """Return what packages need that is installed here, and what those need, without themselves, by name."""
-    waiting, seen = list(names), set()
-    while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        if name in seen:
-            continue
-        try:
-            needed = importlib.metadata.requires(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        seen.add(name)
-        # Those of extras are not installed with the package.
-        waiting += [re.match(r"[A-Za-z0-9._-]+", one)[0] for one in needed if "extra ==" not in one]
-    return sorted(seen - {re.sub(r"[-_.]+", "-", name).lower() for name in names})
+    asked = list(names)
+    found, _ = all_needed(asked)
+    return sorted(set(found) - {canonicalize_name(name) for name in asked})
 
 
 def ffmpeg_licence() -> str:

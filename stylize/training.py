@@ -259,7 +259,8 @@ class _Run:
         # finished; a stale run makes way at once.
         try:
             several = {"processes": self.processes.size} if self.processes.launch.several else {}
-            self.files.begin({"config": self.config.to_json(), "photos": self.photos.digest, **several})
+            begun = {"config": self.config.to_json(), "photos": self.photos.digest, **several}
+            self.files.begin(begun | {"deterministic": torch.are_deterministic_algorithms_enabled()})
             self._save()
         except StylizeError:
             if not self.files.checkpoint.exists():

@@ -124,6 +124,7 @@ def _metadata(network: TransformerNet, config: TrainConfig, history: History) ->
         "device": history.device,
         "precision": history.precision,
         "torch": torch.__version__,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "training_photos": history.training_photos,
         "preparation": config.preparation,
         "start_from": None if config.start_from is None else Path(config.start_from).name,

@@ -67,6 +67,7 @@ class TrainingState:
         values = {name: value for name, value in self.config.to_json().items() if name not in OF_THIS_MACHINE}
         values |= {name: values[name] and Path(values[name]).name for name in FILES}
         values["loss"] |= {"loss_network": Path(values["loss"]["loss_network"]).name}
+        values["deterministic"] = torch.are_deterministic_algorithms_enabled()
         return values | {"photos": self.photos, "style": self.paintings}
 
     def write(self, network: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
@@ -82,6 +83,7 @@ class TrainingState:
             "config": self.config.to_json(),
             "photos": self.photos,
             "painting": self.paintings,
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
             "nearest": position.nearest,
             "step": position.step,
             "seconds": position.seconds,
@@ -98,7 +100,7 @@ class TrainingState:
             output: What the run is to end in, for messages.
 
         Raises:
-            InputError: Photos or paintings are not those that the run began with.
+            InputError: Photos, paintings or the kind of algorithms are not those that the run began with.
             WeightsError: The file is damaged.
         """
         tensors, facts = read_training_state(self.path)
@@ -107,6 +109,12 @@ class TrainingState:
         if facts.get("painting", self.paintings) != self.paintings:
             named = ", ".join(str(path) for path in self.config.paintings)
             raise InputError(f"the painting {named} was changed after the run of {output} began")
+        now = torch.are_deterministic_algorithms_enabled()
+        if facts.get("deterministic", False) is not now:
+            raise InputError(
+                f"the run of {output} was begun with{'out' if now else ''} deterministic algorithms; resume it "
+                f"with{'out' if now else ''} --deterministic"
+            )
         state: dict[int, dict[str, Tensor]] = {}
         try:
             network.load_state_dict({n.removeprefix(NETWORK): t for n, t in tensors.items() if n.startswith(NETWORK)})

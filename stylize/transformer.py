@@ -69,6 +69,24 @@ def padded_size(config: TransformerConfig, height: int, width: int) -> tuple[int
     return height, width
 
 
+def reflected(features: Tensor, padding: int) -> Tensor:
+    """Continue features (B, C, H, W) by reflection: (B, C, H + 2 padding, W + 2 padding)."""
+    # On a GPU torch adds up the gradient of its own reflection in any order, and has no other.
+    if features.is_cuda and features.requires_grad and torch.are_deterministic_algorithms_enabled():
+        return joined_reflection(features, padding)
+    return F.pad(features, (padding,) * 4, mode="reflect")
+
+
+def joined_reflection(features: Tensor, padding: int) -> Tensor:
+    """Do what :func:`reflected` does by putting pieces together, whose gradient is added up in one order."""
+    for axis in (-1, -2):
+        length = features.shape[axis]
+        before = features.narrow(axis, 1, padding).flip(axis)
+        after = features.narrow(axis, length - 1 - padding, padding).flip(axis)
+        features = torch.cat((before, features, after), axis)
+    return features
+
+
 class Conv(nn.Module):
     """Convolution with reflection padding: (B, C_in, H, W) -> (B, C_out, ceil(H / stride), ceil(W / stride))."""
 
@@ -79,7 +97,7 @@ class Conv(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         if self.padding:
-            features = F.pad(features, (self.padding,) * 4, mode="reflect")
+            features = reflected(features, self.padding)
         return self.conv(features)
 
 

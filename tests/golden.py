@@ -2,8 +2,9 @@
 
     python -m tests.golden        write tests/golden/*.png anew, after looking at the pictures
 
-The pictures were made in float32 on a CPU. Another CPU, another number of threads or another torch changes them by
-less than a grey level here and there; weights that were damaged, swapped or trained anew change them a lot.
+The pictures were made in float32 on a CPU, and are compared in float32. Another CPU, another number of threads or
+another torch moves a few of their pixels by a grey level; weights that were damaged, swapped or trained anew, or
+arithmetic that was changed, move most of them (``test_shipped_weights`` tries that out).
 """
 
 from __future__ import annotations
@@ -21,10 +22,18 @@ from stylize.zoo import list_collections, list_weights
 FOLDER = Path(__file__).parent / "golden"
 SIZE = 96
 
+TOLERANCE = 0.02
+"""Mean difference in grey levels up to which a picture is the golden one; of a sheet for each style alone."""
+
 
 def photo() -> Image.Image:
     """Return the photo: portrait of an astronaut, small."""
     return resize_long_edge(read_image(examples_directory() / "photos" / "astronaut.jpg"), SIZE)
+
+
+def picture(path: Path) -> Image.Image:
+    """Return what the network of a weights file makes of the photo."""
+    return load(str(path), device="cpu", precision="float32")(photo())
 
 
 def sheet(collection: Collection) -> Image.Image:
@@ -38,10 +47,10 @@ def sheet(collection: Collection) -> Image.Image:
 
 
 def main() -> None:
-    pictures = {one.path.stem: load(str(one.path), device="cpu")(photo()) for one in list_weights()}
+    pictures = {one.path.stem: picture(one.path) for one in list_weights()}
     pictures |= {one.weights.path.stem: sheet(one) for one in list_collections()}
-    for name, picture in pictures.items():
-        write_image(picture, FOLDER / f"{name}.png", overwrite=True)
+    for name, painted in pictures.items():
+        write_image(painted, FOLDER / f"{name}.png", overwrite=True)
         print(FOLDER / f"{name}.png")
 
 

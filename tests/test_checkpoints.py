@@ -324,8 +324,11 @@ def test_tensors_of_another_type_or_shape(tmp_path, change):
     path = tmp_path / "a.safetensors"
     with_metadata(path)
     metadata, tensors = read_header(path), load_file(str(path))
-    tensors["encoder.0.conv.weight"] = change(tensors["encoder.0.conv.weight"])
-    save_file(tensors, str(path), metadata=metadata)
+    tensors["encoder.0.conv.weight"] = changed = change(tensors["encoder.0.conv.weight"])
+    try:
+        save_file(tensors, str(path), metadata=metadata)
+    except KeyError:
+        pytest.skip(f"this safetensors writes no {changed.dtype}")
     assert "the weights of another architecture" in refused(path)
 
 
@@ -342,7 +345,8 @@ def test_weights_that_are_not_finite(tmp_path, value, dtype):
 def test_float64_weights_load_unless_they_overflow(tmp_path):
     path = tmp_path / "a.safetensors"
     with_metadata(path)
-    metadata, tensors = read_header(path), load_file(str(path))
+    # A copy: an older safetensors shows the file itself, which is written over below.
+    metadata, tensors = read_header(path), {name: tensor.clone() for name, tensor in load_file(str(path)).items()}
     doubled = {name: tensor.double() for name, tensor in tensors.items()}
     save_file(doubled, str(path), metadata=metadata)
     assert torch.equal(load_network(path)[0].state_dict()["decoder.0.conv.bias"], tensors["decoder.0.conv.bias"])

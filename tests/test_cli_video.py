@@ -11,7 +11,6 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -25,6 +24,8 @@ from stylize.video import segments, targets
 from stylize.video.segments import Progress
 from tests.helpers import ROOT, save_photo, tiny_collection, tiny_weights
 from tests.video_helpers import PERIOD, look, make_clip, picture
+
+av = pytest.importorskip("av")
 
 FRAMES = 12
 

@@ -449,6 +449,7 @@ def test_apply_takes_an_onnx_file(files, tmp_path):
 
 
 def test_apply_refuses_another_file_with_one_line(tmp_path):
+    pytest.importorskip("onnx")
     photo = save_photo(tmp_path / "a.png")
     (tmp_path / "x.onnx").write_bytes(b"not a model")
     result = CliRunner().invoke(main, ["apply", str(photo), "--style", str(tmp_path / "x.onnx")])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from types import SimpleNamespace
 
-import av
 import numpy as np
 import pytest
 
@@ -14,6 +13,8 @@ from stylize.video.colour import FULL, LIMITED, Colour, colour_of, from_rgb, to_
 from stylize.video.orientation import UPRIGHT, Orientation, read_display_matrix
 from stylize.video.tone_mapping import PAPER_WHITE, bend, hlg_to_scene, light_to_pq, pq_to_light, tone_map
 from stylize.video.transparency import may_be_transparent, over_white, transparency_note
+
+av = pytest.importorskip("av")
 
 LUMA = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
 """Shares of red and blue in the light (H.273), by matrix."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +21,8 @@ from stylize.video.sources import look_at, open_source
 from stylize.video.times import Span
 from tests.helpers import save_photo
 from tests.video_helpers import make_clip, picture
+
+av = pytest.importorskip("av")
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,14 @@ def test_an_upload_that_does_not_say_its_length_is_cut_off(folder, application):
     assert status in (None, 413) and b"stored" not in body
 
 
+@pytest.mark.parametrize(("kind", "status"), [(b"application/json", 200), (b"application/json; charset=utf-8", 200),
+    (b"text/plain", 415), (b"multipart/form-data; boundary=x", 415), (b"", 415)])  # fmt: skip
+def test_what_is_no_upload_is_json(folder, kind, status):
+    headers = [(b"content-type", kind)]
+    assert ask(folder, "/gradio_api/queue/join", "POST", headers, bodies=[b"\xff\xfe"])[0] == status
+    assert ask(folder, "/gradio_api/upload", "POST", headers)[0] == 200  # Gradio looks at these itself
+
+
 def test_other_requests_are_small(folder):
     headers = [(b"content-length", str(REQUEST_BYTES + 1).encode())]
     assert ask(folder, "/gradio_api/queue/join", "POST", headers)[0] == 413

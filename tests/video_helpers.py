@@ -9,11 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+import pytest
 
 from stylize.video.colour import Colour, from_rgb
 from tests.helpers import synthetic_image
+
+av = pytest.importorskip("av", reason="av is not installed (pip install 'stylize[video]')")
 
 SUBTITLES = ((0, 120, "first"), (200, 150, "second"))
 """Begin and duration in thousandths of a second, and text."""

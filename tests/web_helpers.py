@@ -26,15 +26,18 @@ SECONDS = 180
 
 
 class Server:
-    """``stylize web`` in a process of its own, with a tiny collection."""
+    """``stylize web`` in a process of its own, with a tiny collection, or with the shipped networks."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.collection = tiny_collection(folder / "tiny.safetensors")
+    def __init__(self, folder: Path, *options: str, shipped: bool = False) -> None:
+        self.collection = None if shipped else tiny_collection(folder / "tiny.safetensors")
         temporary = folder / "temporary"
         temporary.mkdir()
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
-        arguments = ["-m", "stylize", "web", "--no-browser", "--port", "0", "--collection", str(self.collection)]
-        arguments += ["--device", "cpu", "--max-megabytes", "2", *options]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
+        arguments = ["-m", "stylize", "web", "--no-browser", "--port", "0", "--device", "cpu", "--max-megabytes", "2"]
+        if self.collection is not None:
+            environment["OMP_NUM_THREADS"] = "1"
+            arguments += ["--collection", str(self.collection)]
+        arguments += options
         self.temporary = temporary
         self.folder = folder / "working"
         self.folder.mkdir()

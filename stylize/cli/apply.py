@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stylize.cli.allocator import keep_freed_memory
+from stylize.cli.determinism import deterministic_option, deterministically, steady_memory
 from stylize.cli.options import (
     NORM,
     MemoryParameter,
@@ -32,6 +33,7 @@ from stylize.errors import InputError
 from stylize.zoo import DEFAULT_NORM, DEFAULT_PRESET, DEFAULT_STYLE
 
 if TYPE_CHECKING:
+    from stylize.cli.apply_job import Job
     from stylize.cli.apply_request import Request
     from stylize.cli.outputs import Naming, Plan
 
@@ -114,6 +116,7 @@ SHEET = "sheet"
 @device_option
 @engine_option
 @precision_option
+@deterministic_option
 @json_option
 @overwrite_option
 @cluster_options
@@ -140,6 +143,7 @@ def command(
     device: str,
     engine: str | None,
     precision: str,
+    deterministic: bool,
     as_json: bool,
     overwrite: bool,
     cluster: str | None,
@@ -185,6 +189,10 @@ def command(
         _check_sheet(norms, mask, size, tile)
     elif scale != 1 and isinstance(tile, int):
         raise click.UsageError("--scale and --tile with a number do not go together yet; leave one of them out")
+    if deterministic:
+        if cluster is not None:
+            raise click.UsageError("--deterministic is for one process; leave it or --engine-cluster out")
+        memory = steady_memory() if memory is None else memory
     from stylize.cli.apply_choice import choose_for_apply, choose_for_sheet
     from stylize.cli.apply_request import Request, Strips
 
@@ -201,6 +209,7 @@ def command(
         device=device,
         engine=engine,
         precision=precision,
+        deterministic=deterministic,
         strips=Strips(tile, memory, tile_statistics),
         controls=Controls(scale, scale_passes, preserve_colour),
         strength=strength,
@@ -215,15 +224,24 @@ def command(
     plan = _plan(photos, output, as_sheet, request, preset)
     _check_output(plan, request)
     if as_sheet:
-        from stylize.cli.sheet_job import SheetJob as Job
+        from stylize.cli.sheet_job import SheetJob as Work
     else:
-        from stylize.cli.apply_job import Job
-    job = Job(request, plan, started)
+        from stylize.cli.apply_job import Job as Work
+    job = Work(request, plan, started)
     if plan.tasks:
         keep_freed_memory()
-        job.load()
-        job.run()
+        with deterministically(deterministic):
+            job.load()
+            _check_engine(job)
+            job.run()
     job.report(ctx)
+
+
+def _check_engine(job: Job) -> None:
+    """Refuse to promise equal bits for an engine that does not."""
+    engines = {one.engine.name for one in job.stylizers} - {"torch"}
+    if job.request.deterministic and engines:
+        raise InputError(f"--deterministic is for the engine torch, and this style is painted by {engines.pop()}")
 
 
 def _plan(photos: Sequence[str], output: str | None, sheet: bool, request: Request, preset: str | None) -> Plan:

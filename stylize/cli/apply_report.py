@@ -162,6 +162,7 @@ class Report:
         if stylizers:
             one = stylizers[0]
             document |= {"device": str(one.device), "engine": one.engine.name, "precision": one.engine.precision}
+        document["deterministic"] = self.request.deterministic
         return document
 
     def _say(self, text: str) -> None:

@@ -43,6 +43,7 @@ class Request:
         device: Name of the device.
         engine: Name of the engine; None leaves the choice to the style.
         precision: Name of the precision.
+        deterministic: Whether only algorithms are used that give the same bits each time.
         strips: How pictures are painted that are too large for memory.
         controls: How every picture is painted.
         strength: From 0, the photo, over 1, the style, to 1.5.
@@ -56,6 +57,7 @@ class Request:
     device: str = "auto"
     engine: str | None = None
     precision: str = "auto"
+    deterministic: bool = False
     strips: Strips = Strips()
     controls: Controls = PLAIN
     strength: float = 1.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from stylize.cli.determinism import deterministic_option, deterministically
 from stylize.cli.options import NORM, device_option, json_option, overwrite_option
 from stylize.cli.stopping import stop_between_steps
 from stylize.config import IMAGE_SIZE_MINIMUM, PRESETS, STYLE_SIZE_MINIMUM
@@ -74,10 +75,11 @@ ONLY_PHOTOS = ("style", "size", "painting")
 @click.option("--tune-lr", is_flag=True, help="Give each norm its own best learning rate from a small grid.")
 @click.option("--runs", type=click.Path(path_type=Path), help="Folder of the training runs.  [default: OUTPUT.runs]")
 @device_option
+@deterministic_option
 @json_option
 @overwrite_option
 @click.pass_context
-def command(ctx: click.Context, paths: tuple[Path, ...], train: bool, **given: Any) -> None:
+def command(ctx: click.Context, paths: tuple[Path, ...], train: bool, deterministic: bool, **given: Any) -> None:
     """Show what normalisations do to stylization, with measurements and pictures, as one web page.
 
     With the shipped networks and your photos, in about a minute (without PHOTO: example photos). Or, with --train, by
@@ -96,10 +98,11 @@ def command(ctx: click.Context, paths: tuple[Path, ...], train: bool, **given: A
         option = f"--{sorted(misplaced)[0].replace('_', '-')}"
         where = "cannot be used with --train" if train else "needs --train"
         raise click.UsageError(f"{option} {where}", ctx)
-    if train:
-        _train(ctx, paths, given)
-    else:
-        _compare(paths, given)
+    with deterministically(deterministic):
+        if train:
+            _train(ctx, paths, given)
+        else:
+            _compare(paths, given)
 
 
 def _compare(photos: tuple[Path, ...], given: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from stylize.cli.determinism import deterministic_option, deterministically
 from stylize.cli.one_voice import OneVoiceCommand
 from stylize.cli.options import NORM, device_option, overwrite_option
 from stylize.cli.stopping import stop_between_steps
@@ -150,12 +151,19 @@ def setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
 )
 @click.option("--compile", is_flag=True, help="Let torch.compile fuse the network (long runs on a GPU).")
 @device_option
+@deterministic_option
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (needs the package tensorboard).")
 @click.option("--resume", is_flag=True, help="Continue the unfinished run of the same output.")
 @overwrite_option
 @click.pass_context
 def command(
-    ctx: click.Context, paths: tuple[Path, ...], multi: bool, tensorboard: bool, resume: bool, **given: Any
+    ctx: click.Context,
+    paths: tuple[Path, ...],
+    multi: bool,
+    deterministic: bool,
+    tensorboard: bool,
+    resume: bool,
+    **given: Any,
 ) -> None:
     """Learn the style of a painting, or with --multi of several.
 
@@ -181,7 +189,7 @@ def command(
     from stylize.training import train
 
     if not launch.first:  # it computes, and shows nothing
-        with stop_between_steps(SIGNAL_ECHO) as check:
+        with deterministically(deterministic), stop_between_steps(SIGNAL_ECHO) as check:
             train(config, lambda progress: check(), resume=resume, overwrite=overwrite)
         return
     if config.photos is None:
@@ -196,7 +204,11 @@ def command(
     from stylize.cli.train_report import Reporter, report
 
     echo = SIGNAL_ECHO if launch.several else 0.0
-    with Reporter(config, run_folder(output), tensorboard) as reporter, stop_between_steps(echo) as check:
+    with (
+        deterministically(deterministic),
+        Reporter(config, run_folder(output), tensorboard) as reporter,
+        stop_between_steps(echo) as check,
+    ):
 
         def on_step(progress: TrainProgress) -> None:
             reporter(progress)

@@ -79,8 +79,8 @@ class AdaptActions:
             return
         folder = self.context.folder
         with self.context.place(session, PAINTING) as place:
-            for _ in place.waiting():
-                yield Wait(None)
+            for before in place.waiting():
+                yield Wait(None, before)
             try:
                 image = read_upload(Path(path), self.context.settings.limits).image
             except ImageError:
@@ -120,7 +120,7 @@ class AdaptActions:
         context, settings = self.context, self.context.settings
         with context.place(session, LEARNING) as place:
             for before in place.waiting():
-                yield Wait(Stage(waiting(before, place.line.seconds_left), running=True))
+                yield Wait(Stage(waiting(before, place.line.seconds_left), running=True), before)
             taken = {*context.offers.taken_names, *(style.name for style in context.own.of(session))}
             painting = folder / f"{free_name(upload.stem, taken)}{upload.suffix.lower()}"
             image = read_upload(upload, settings.limits).image

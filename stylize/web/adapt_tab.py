@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from stylize.web.adapt_actions import AdaptActions, Stage
@@ -96,7 +97,7 @@ def build_adapt_tab(context: Context, first: PaintingTab, tabs: Any) -> None:
 
     def learn(request: Any, file: str | None, many: float, side: float, photo: Photo | None) -> Iterator[Any]:
         for stage in actions.learn(request.session_hash, file, Effort(int(many), int(side)), photo):
-            yield Wait(updates(stage.shown)) if isinstance(stage, Wait) else updates(stage)
+            yield replace(stage, shown=updates(stage.shown)) if isinstance(stage, Wait) else updates(stage)
 
     def bring(request: Any, file: str | None, photo: Photo | None) -> list[Any]:
         return [*updates(actions.bring(request.session_hash, file, photo)), None]

@@ -9,6 +9,7 @@ from typing import Any
 
 from stylize.web.jobs import Running
 from stylize.web.line import Line, Place
+from stylize.web.listeners import Listeners
 from stylize.web.norm_lesson import NormLesson
 from stylize.web.offers import Offers
 from stylize.web.own_styles import OwnStyles
@@ -34,6 +35,7 @@ class Context:
         running: Work that runs or waits, by the session that started it.
         own: The styles that the sessions have learned.
         lines: For each kind of work the line in which it waits.
+        listeners: Who listens to the answers; None: that is not known, and does not matter.
     """
 
     settings: Settings
@@ -43,6 +45,7 @@ class Context:
     running: Running = field(default_factory=Running)
     own: OwnStyles = field(default_factory=OwnStyles)
     lines: dict[str, Line] = field(default_factory=dict)
+    listeners: Listeners | None = None
 
     def __post_init__(self) -> None:
         for kind in KINDS:
@@ -50,9 +53,15 @@ class Context:
 
     @contextmanager
     def place(self, session: str, kind: str) -> Iterator[Place]:
-        """Hold a place in the line of a kind of work, which the session can give up by stopping that work."""
+        """Hold a place in the line of a kind of work, which the session can give up by stopping that work.
+
+        Raises:
+            StylizeError: The line is full, or the session does not listen to the answers.
+        """
         self.folder.touch(session)
-        with self.lines[kind].enter() as place, self.running.knowing(session, kind, place):
+        if self.listeners is not None:
+            self.listeners.asked(session)
+        with self.lines[kind].enter(session) as place, self.running.knowing(session, kind, place):
             yield place
 
     def left(self, session: str) -> None:

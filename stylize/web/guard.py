@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
+from stylize.web.listeners import Listeners
 from stylize.web.private_folder import PrivateFolder
 
 Scope = MutableMapping[str, Any]
@@ -46,12 +47,17 @@ KEPT = "/kept/"
 """Pictures and style files to download: after it comes a secret word, and never a path."""
 
 UPLOAD = f"{API}/upload"
+ANSWERS = f"{API}/queue/data"
+"""Where a session listens to the answers."""
 
 REQUEST_BYTES = 2 * 10**6
 """Most bytes of a request that is no upload: the settings of the page."""
 
 DRAINED_BYTES = 2 * 10**9
 """Most bytes of a request that are read and thrown away, so that its sender gets the answer and no broken line."""
+
+JSON = b"application/json"
+"""The kind of every request with a body that is no upload."""
 
 UPLOAD_SPARE = 10**5
 """Bytes around a file in an upload: its name, its borders."""
@@ -78,6 +84,7 @@ class Guard:
         upload_bytes: Most bytes of an uploaded file.
         hosts: Names under which the page may be asked for, so that no page from elsewhere can ask through a name of
             its own (DNS rebinding); None allows every name.
+        listeners: Is told who listens to the answers.
     """
 
     def __init__(
@@ -86,8 +93,10 @@ class Guard:
         folder: PrivateFolder,
         upload_bytes: int,
         hosts: frozenset[str] | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         self.application, self.folder, self.upload_bytes, self.hosts = application, folder, upload_bytes, hosts
+        self.listeners = listeners or Listeners()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -111,6 +120,11 @@ class Guard:
             await _drain(receive)
             await _answer(send, 413, too_large)
             return
+        if not upload and scope["method"] == "POST" and not _header(scope, b"content-type").startswith(JSON):
+            # Other bodies end in a fault of the server, which cannot show them in its answer.
+            await _drain(receive)
+            await _answer(send, 415, "The page sends JSON.")
+            return
         counted = _Counted(receive, limit)
         begun = False
 
@@ -128,7 +142,11 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
             await send(message)
 
-        await self.application(scope, counted, sending)
+        if scope["path"] == ANSWERS:
+            with self.listeners.listening(_session(scope)):
+                await self.application(scope, counted, sending)
+        else:
+            await self.application(scope, counted, sending)
 
     def _is_known(self, scope: Scope) -> bool:
         """Say whether the page is asked for under a name of its own."""
@@ -190,6 +208,12 @@ def _header(scope: Scope, name: bytes) -> bytes:
 def _content_length(scope: Scope) -> int:
     given = _header(scope, b"content-length")
     return int(given) if given.isdigit() else 0
+
+
+def _session(scope: Scope) -> str:
+    """Return the session that a query names; empty where it names none."""
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return query.get("session_hash", [""])[0]
 
 
 def _host(scope: Scope) -> str:

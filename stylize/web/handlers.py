@@ -15,8 +15,11 @@ from stylize.web.line import Wait
 
 ERROR_SECONDS = 12
 
-LOOK_SECONDS = 0.2
-"""Time between two looks at whether the turn of somebody who waits has come."""
+LOOK_SECONDS = 0.02
+"""Time between two looks of the next in a line at whether its turn has come."""
+
+LONGEST_LOOK = 0.3
+"""The same for those further back, who look less often."""
 
 _END = object()
 
@@ -65,7 +68,7 @@ def in_turn(function: Callable[..., Iterator[Any]], **special: type) -> Callable
                     if found.shown != shown:
                         shown = found.shown
                         yield shown
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(min(LONGEST_LOOK, LOOK_SECONDS * max(1, found.before)))
         finally:
             if step is None or step.done():
                 await asyncio.to_thread(steps.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from stylize.web.context import PAINTING, Context, PaintingTab
@@ -55,7 +56,7 @@ class NormActions:
         lesson = self.context.lesson
         with self.context.place(session, PAINTING) as place:
             for before in place.waiting():
-                yield Wait(waiting(before))
+                yield Wait(waiting(before), before)
             small = large_enough(photo.preview(LESSON_EDGE))
             painted = lesson.paint(small, style, change)
             pictures = painted.pictures()
@@ -114,7 +115,10 @@ def build_norm_tab(context: Context, tab: Any, first: PaintingTab) -> None:
     def compare(request: Any, photo: Photo | None, name: str, *values: Any) -> Iterator[Any]:
         *numbers, beside = values
         for step in actions.compare(request.session_hash, photo, name, Change(*map(float, numbers), beside)):
-            yield Wait([gr.skip()] * len(places) + [step.shown]) if isinstance(step, Wait) else list(step)
+            if isinstance(step, Wait):
+                yield replace(step, shown=[gr.skip()] * len(places) + [step.shown])
+            else:
+                yield list(step)
 
     def values_of(change: Change) -> tuple[float, float, float, str]:
         return change.contrast, change.brightness, change.gamma, change.mates

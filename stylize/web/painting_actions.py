@@ -110,8 +110,8 @@ class PaintingActions:
             yield None
             return
         with self.context.place(session, PAINTING) as place:
-            for _ in place.waiting():
-                yield Wait(None)
+            for before in place.waiting():
+                yield Wait(None, before)
             folder = self.context.folder
             folder.tidy()
             try:
@@ -136,7 +136,7 @@ class PaintingActions:
             return
         with self.context.place(session, PAINTING) as place:
             for before in place.waiting():
-                yield Wait(waiting(before))
+                yield Wait(waiting(before), before)
             begun = time.perf_counter()
             own, shares = self.context.own.of(session), look.shares
             stylizer = self.offers.stylizer(shares, look.norm, float(look.strength), own)
@@ -163,7 +163,7 @@ class PaintingActions:
         context = self.context
         with context.place(session, FULL_SIZE) as place:
             for before in place.waiting():
-                yield Wait((waiting(before, place.line.seconds_left), True))
+                yield Wait((waiting(before, place.line.seconds_left), True), before)
             own = context.own.of(session)
             stylizer = self.offers.stylizer(look.shares, look.norm, float(look.strength), own)
             wanted = FullSize(wanted.edge, wanted.strokes, wanted.preview, look.keep_colours)

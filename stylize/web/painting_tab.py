@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stylize.controls import MAXIMUM_STRENGTH
+from stylize.errors import InputError
 from stylize.web import painting
 from stylize.web.context import FULL_SIZE, Context, PaintingTab
 from stylize.web.handlers import handler, in_turn
@@ -37,6 +39,18 @@ def upload_box(elem_id: str, label: str) -> Any:
         elem_id=elem_id,
         elem_classes="upload",
     )
+
+
+def clicked_name(event: Any) -> str:
+    """Return the name that a click on a thumbnail brings.
+
+    Raises:
+        InputError: It brings none, as a click on the page never does.
+    """
+    name = getattr(event, "name", None)
+    if not isinstance(name, str):
+        raise InputError("a click without a name given; load the page again")
+    return name
 
 
 def build_painting_tab(context: Context, page: Any) -> PaintingTab:
@@ -138,7 +152,7 @@ def build_painting_tab(context: Context, page: Any) -> PaintingTab:
 
     def repaint(request: Any, seen: Photo | None, *values: Any) -> Iterator[Any]:
         for step in actions.repaint(request.session_hash, seen, look_of(values)):
-            yield Wait([gr.skip(), step.shown]) if isinstance(step, Wait) else [step, ""]
+            yield replace(step, shown=[gr.skip(), step.shown]) if isinstance(step, Wait) else [step, ""]
 
     def open_upload(request: Any, path: str | None) -> Iterator[Any]:
         for step in actions.open(request.session_hash, path):
@@ -151,7 +165,7 @@ def build_painting_tab(context: Context, page: Any) -> PaintingTab:
         return [gr.update(visible=several and bool(title), label=title) for title in titles]
 
     def clicked(request: Any, event: Any, names: list[str], mixed: bool, kind: str) -> list[Any]:
-        names = actions.clicked(request.session_hash, str(event.name), names, mixed, kind)
+        names = actions.clicked(request.session_hash, clicked_name(event), names, mixed, kind)
         return [names, actions.shown(request.session_hash, names, kind), *sliders(request, names, mixed)]
 
     def norm_changed(request: Any, kind: str, names: list[str], mixed: bool) -> list[Any]:
@@ -167,7 +181,7 @@ def build_painting_tab(context: Context, page: Any) -> PaintingTab:
         for step in actions.full_size(request.session_hash, seen, look_of(values), size_px, bold):
             text, going = step.shown if isinstance(step, Wait) else step
             update = [text, gr.update(visible=going), gr.update(interactive=not going)]
-            yield Wait(update) if isinstance(step, Wait) else update
+            yield replace(step, shown=update) if isinstance(step, Wait) else update
 
     def stop_full(request: Any) -> None:
         context.running.stop(request.session_hash, FULL_SIZE)
@@ -188,7 +202,11 @@ def build_painting_tab(context: Context, page: Any) -> PaintingTab:
     opened.success(**live)
     opened.failure(lambda: None, None, upload, queue=False, **HIDDEN)
     shown_examples.select(
-        handler(lambda event: actions.example(str(event.name)), event=gr.EventData), None, photo, queue=False, **HIDDEN
+        handler(lambda event: actions.example(clicked_name(event)), event=gr.EventData),
+        None,
+        photo,
+        queue=False,
+        **HIDDEN,
     ).success(**live)
     styles.select(
         handler(clicked, request=asked, event=gr.EventData),

@@ -52,6 +52,9 @@ def gradio_environment(folder: PrivateFolder) -> Iterator[None]:
         "GRADIO_SSR_MODE": "False",
         "GRADIO_MCP_SERVER": "False",
         "GRADIO_RUN_HISTORY": "False",
+        # After each request Gradio makes a table of the last 10,000 of them, for a page that is switched off here.
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**31),
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
@@ -122,10 +125,12 @@ def build_application(settings: Settings, folder: PrivateFolder, host: str, runn
     import gradio
 
     from stylize.web.guard import Guard
+    from stylize.web.listeners import Listeners
     from stylize.web.look import head, make_theme
     from stylize.web.page import build_page
 
-    page = build_page(settings, folder, running)
+    listeners = Listeners()
+    page = build_page(settings, folder, running, listeners)
     whole = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
         whole,
@@ -144,7 +149,7 @@ def build_application(settings: Settings, folder: PrivateFolder, host: str, runn
         head=head(),
     )
     hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else None
-    return Guard(whole, folder, settings.limits.file_bytes, hosts)
+    return Guard(whole, folder, settings.limits.file_bytes, hosts, listeners)
 
 
 def serve(

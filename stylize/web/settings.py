@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylize.errors import InputError
+from stylize.web.line import MOST_WAITING
 
 EXTRA = "the web page needs the package gradio; install it: pip install 'stylize[web]'"
 
@@ -52,7 +53,7 @@ class Settings:
         engine: What computes; None is torch.
         precision: What it computes in.
         limits: How large an upload may be.
-        waiting: Most requests that wait; the next is told to come back later.
+        waiting: Most requests that wait for a kind of work; the next is told to come back later.
     """
 
     collection: str | Path | None = None
@@ -60,4 +61,4 @@ class Settings:
     engine: str | None = None
     precision: str = "auto"
     limits: Limits = field(default_factory=Limits)
-    waiting: int = 40
+    waiting: int = MOST_WAITING

@@ -19,6 +19,7 @@ from stylize.errors import InputError
 from stylize.image_colour import as_rgb
 from stylize.image_errors import reason_of, shown
 from stylize.image_folders import READ_SUFFIXES, find_images
+from stylize.image_limits import check_file_size
 from stylize.image_reading import MAXIMUM_PIXELS, Picture, normalise_image, read_image, read_picture
 from stylize.image_writing import JPEG_QUALITY, WRITE_FORMATS, WRITE_SUFFIXES, encode_image, write_image
 
@@ -32,6 +33,7 @@ __all__ = [
     "READ_SUFFIXES",
     "WRITE_FORMATS",
     "WRITE_SUFFIXES",
+    "check_file_size",
     "encode_image",
     "find_images",
     "normalise_image",

@@ -23,10 +23,10 @@ from stylize.bulk.manifest import Row
 from stylize.bulk.settings import Settings, unpacked
 from stylize.bulk.storage import Storage
 from stylize.errors import ImageError, InputError, OutputError, StylizeError
-from stylize.image_limits import check_file_size
 from stylize.images import (
     WRITE_FORMATS,
     Picture,
+    check_file_size,
     encode_image,
     read_picture,
     resize_long_edge,

@@ -5,6 +5,7 @@ A file has an owner where it belongs to a session of the page: it goes soon afte
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -184,12 +185,16 @@ class PrivateFolder:
                 continue
             path.unlink(missing_ok=True)
             total -= size
-        for folder in sorted((path for path in self.path.rglob("*") if path.is_dir()), reverse=True):
+        for folder in sorted((path for path in self._everything() if path.is_dir()), reverse=True):
             try:
                 if folder in self._seen and now - self._seen[folder][1] > self.kept_seconds:
                     folder.rmdir()
             except OSError:
                 continue  # it holds something, or is gone
+
+    def _everything(self) -> list[Path]:
+        """Return all files and folders. What another thread removes meanwhile is left out, which rglob does not do."""
+        return [Path(where) / name for where, folders, files in os.walk(self.path) for name in (*folders, *files)]
 
     def _look(self, now: float) -> None:
         """Take note of what is there, and of when it was first seen as it is now.
@@ -198,7 +203,7 @@ class PrivateFolder:
         file has changed, and which of two that were first seen together is the older one.
         """
         seen: dict[Path, tuple[tuple[int, int], float]] = {}
-        for path in self.path.rglob("*"):
+        for path in self._everything():
             try:
                 facts = path.stat()
             except OSError:

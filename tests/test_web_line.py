@@ -131,6 +131,17 @@ def test_whoever_found_the_line_full_gets_the_next_free_place(monkeypatch):
     line.enter("b")
 
 
+def test_no_place_is_kept_for_whoever_has_left():
+    line = Line(2)
+    places = [line.enter("a"), line.enter("b")]
+    with pytest.raises(StylizeError, match="others are before you"):
+        line.enter("c")
+    line.forget("c")
+    line.forget("never there")
+    places.pop().__exit__()
+    line.enter("d")
+
+
 def test_those_who_never_come_back_do_not_close_a_line():
     line = Line(4)
     places = [line.enter(f"a{number}") for number in range(4)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
+import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,6 +135,28 @@ def test_old_files_go_and_the_oldest_when_there_are_too_many():
         now[0] = 211
         folder.tidy()
         assert [path.exists() for path in files] == [False, False, True, False]
+
+
+def test_what_comes_and_goes_while_the_folder_is_tidied_does_no_harm():
+    with PrivateFolder() as folder:
+        ended = threading.Event()
+
+        def visitors() -> None:
+            while not ended.is_set():
+                made = [folder.new_folder() for _ in range(20)]
+                for place in made:
+                    (place / "photo.png").write_bytes(b"x")
+                for place in made:
+                    shutil.rmtree(place)
+
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(visitors)
+            try:
+                for _ in range(150):
+                    folder.tidy()
+            finally:
+                ended.set()
+            coming.result()
 
 
 @pytest.mark.parametrize("years", [-1, 1])

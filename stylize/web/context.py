@@ -67,6 +67,8 @@ class Context:
     def left(self, session: str) -> None:
         """Stop what a session that has left had begun, and let its files go."""
         self.running.stop(session)
+        for line in self.lines.values():
+            line.forget(session)
         self.folder.leave(session)
 
 

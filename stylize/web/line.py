@@ -110,6 +110,11 @@ class Line:
         before = len(self._places) + ahead
         raise StylizeError(f"{before} others are before you, and no more can wait; please come back in a minute")
 
+    def forget(self, user: str) -> None:
+        """Keep no place any more for a user who has left; places that it has are given up by whoever holds them."""
+        with self._lock:
+            self._promised.pop(user, None)
+
     def before(self, place: Place) -> int:
         """Return how many are before a place; 0: it is its turn."""
         with self._lock:

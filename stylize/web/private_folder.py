@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -192,9 +192,11 @@ class PrivateFolder:
             except OSError:
                 continue  # it holds something, or is gone
 
-    def _everything(self) -> list[Path]:
-        """Return all files and folders. What another thread removes meanwhile is left out, which rglob does not do."""
-        return [Path(where) / name for where, folders, files in os.walk(self.path) for name in (*folders, *files)]
+    def _everything(self) -> Iterator[Path]:
+        """Yield what is in the folder, however deep; uploads come and go meanwhile, which ``os.walk`` does not mind."""
+        for place, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                yield Path(place) / name
 
     def _look(self, now: float) -> None:
         """Take note of what is there, and of when it was first seen as it is now.

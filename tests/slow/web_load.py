@@ -200,8 +200,7 @@ def document(
             "fault": "One of these people comes when the line is full",
             "tried": sum(counts.full.values()),
             "lost": unclear,
-            "means": "no message that says so and what to do. They came again after "
-            f"{RETRY_SECONDS:g} s and those were painted too",
+            "means": f"no message that says so and what to do. They came again after {RETRY_SECONDS:g} s",
         },
         {
             "fault": "One of these people waits while others have turn after turn",

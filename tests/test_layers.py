@@ -159,7 +159,8 @@ BESIDE |= {("image_limits", "image_directories"), ("image_exif", "image_director
 BESIDE |= {("image_colour", "image_limits"), ("image_reading", "image_limits")}
 BESIDE |= {("image_reading", "image_colour"), ("image_reading", "image_exif"), ("image_writing", "image_colour")}
 BESIDE |= {
-    ("images", name) for name in ("image_colour", "image_errors", "image_folders", "image_reading", "image_writing")
+    ("images", name)
+    for name in ("image_colour", "image_errors", "image_folders", "image_limits", "image_reading", "image_writing")
 }
 BESIDE |= {("tiles", "engines"), ("web", "comparison")}
 """The few imports within one layer: (who, what)."""

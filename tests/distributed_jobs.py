@@ -298,7 +298,7 @@ def in_child(prefix: str, work: Callable[[], Any], rank: int, size: int, port: i
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
         os.environ.update({name: str(value) for name, value in names.items()})
         os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
-        os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+        os.environ.update({"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"})
         began = time.monotonic()
         try:
             torch.save(work(), f"{prefix}.pt")

@@ -34,6 +34,11 @@ of a process is noticed at once; this is for one that hangs. It is what PyTorch 
 SECONDS_FOR_THE_FIRST = 1.0
 """How long a process that failed leaves it to the first one to say why: mostly that one fails for the same reason."""
 
+SECONDS_TO_LET_GO = 0.05
+"""How long the threads of a group have, before it ends, to let go of the tensors that they sent. They need Python's
+lock for it, and up to torch 2.7 a group that ends keeps that lock while it waits for them: for ever, if one has not let
+go yet (https://github.com/pytorch/pytorch/pull/154976)."""
+
 LOST = ("closed by peer", "Connection reset", "Broken pipe", "Timed out", "timeout", "gloo", "NCCL", "Socket")
 """What torch says when a connection to another process is lost. Gloo has no type of error of its own."""
 
@@ -257,6 +262,7 @@ def joined(
             raise type(error)(f"process {launch.rank + 1} of {launch.size}: {error}") from error
     finally:
         if distributed.is_initialized():
+            time.sleep(SECONDS_TO_LET_GO)
             distributed.destroy_process_group()
 
 

@@ -20,6 +20,8 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from benchmarks import lock
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -336,6 +338,31 @@ class TestReadme:
         text = "```sh\nother\n```\n<!-- ci:test -->\n\n```sh\none && two\n```\n```sh\nlast\n```\n"
         (tmp_path / "README.md").write_bytes(text.replace("\n", "\r\n").encode())
         assert self.show(tmp_path, "test").stdout == "one && two\n"
+
+    @pytest.mark.parametrize(
+        ("versions", "system", "used"),
+        [("", "", True), ("newest", "", False), ("", "Python 2.7 and Multics (he645)", False)],
+        ids=["tested", "newest", "another system"],
+    )
+    @needs_bash
+    def test_ci_takes_the_versions_that_were_tested_here(
+        self, versions: str, system: str, used: bool, tmp_path: Path
+    ) -> None:
+        (tmp_path / ".ci").mkdir()
+        shutil.copyfile(ROOT / ".ci/run", tmp_path / ".ci/run")
+        commands = {"install": 'cat "${PIP_CONSTRAINT:-/dev/null}"', "test": "python --version"}
+        text = "".join(f"<!-- ci:{name} -->\n```sh\n{command}\n```\n" for name, command in commands.items())
+        (tmp_path / "README.md").write_text(text, encoding="utf-8")
+        here = lock.text(["pytest"]) if not system else f"# On {system}; another\npytest==1\n"
+        (tmp_path / "requirements-tested.txt").write_text(here, encoding="utf-8")
+        environment = os.environ | {"PYTHON": sys.executable} | ({"VERSIONS": versions} if versions else {})
+        for name in ("PIP_CONSTRAINT", *(() if versions else ("VERSIONS",))):
+            environment.pop(name, None)
+        done = subprocess.run(
+            ["bash", str(tmp_path / ".ci/run")], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("\npytest==" in done.stdout) == used
 
 
 def test_tree_without_git_gives_the_same_files(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Run the tests with the oldest versions that are accepted, and with the newest there are.
 
     python benchmarks/versions.py oldest --python python3.10    the lowest versions of setup.cfg, without the extras
-    python benchmarks/versions.py newest --python python3.11    the newest of everything, with all extras
+    python benchmarks/versions.py plain --python python3.11     the newest of everything, without the extras
+    python benchmarks/versions.py newest --python python3.11    the newest that go together with all extras
     python benchmarks/versions.py newest --keep ~/environments  keep the environment, and use it if it is there already
 
 Each makes a new environment (several GB), installs into it, runs all tests, and writes what came of it to
@@ -32,6 +33,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import record
 
 NAME = "versions"
+
+KINDS = ("oldest", "plain", "newest")
+"""Which versions, in the order of the table. An extra may hold back what is newest without it."""
 
 TOOLS = ("hypothesis", "pytest", "setuptools>=77", "wheel", "pyparsing<3.2")
 """What the tests need beside what a user needs; of these the newest is taken. But for the one that an old matplotlib
@@ -66,7 +70,9 @@ def lowest(requirements: Sequence[str]) -> list[str]:
 
 def wanted(kind: str) -> list[str]:
     """Return what pip is given to install."""
-    return [*lowest(required()), *TOOLS] if kind == "oldest" else [*required(), *required(extra="dev")]
+    if kind == "newest":
+        return [*required(), *required(extra="dev")]
+    return [*(lowest(required()) if kind == "oldest" else required()), *TOOLS]
 
 
 def make_environment(folder: Path, python: str, kind: str) -> Path:
@@ -120,16 +126,16 @@ def counted(report: str) -> dict[str, Any]:
 
 def page(rows: dict[str, dict[str, Any]]) -> str:
     """Return the Markdown page."""
-    kinds = [kind for kind in ("oldest", "newest") if kind in rows]
+    kinds = [kind for kind in KINDS if kind in rows]
     lines: list[tuple[str, ...]] = [("Python", *(rows[kind]["python"] for kind in kinds))]
     lines += [(name, *(rows[kind]["versions"].get(name, "-") for kind in kinds)) for name in SHOWN]
-    lines += [("extras", *("none" if kind == "oldest" else "all" for kind in kinds))]
+    lines += [("extras", *("all" if kind == "newest" else "none" for kind in kinds))]
     for what in ("passed", "skipped", "failed", "seconds", "threads"):
         lines.append((what, *(f"{rows[kind][what]:,}" for kind in kinds)))
     parts = ["# Oldest and newest versions", ""]
     parts += [
         "All tests with the lowest version of each package that `setup.cfg` accepts, and with the newest there was on "
-        "that day. Tests of extras that are not installed are skipped. A test suite that fails is written down here "
+        "that day: without the extras (plain), and the newest that go together with all of them. Tests of extras that are not installed are skipped. A test suite that fails is written down here "
         "as well.",
         "",
         record.table(("", *kinds), lines, numeric=tuple(range(1, len(kinds) + 1))),
@@ -156,7 +162,7 @@ def facts_of(python: Path) -> dict[str, Any]:
 def main() -> None:
     """Make an environment, run the tests and write what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("oldest", "newest"), help="which versions")
+    parser.add_argument("kind", choices=KINDS, help="which versions")
     parser.add_argument("--python", default=sys.executable, help="the Python that the environment is made with")
     parser.add_argument("--keep", type=Path, help="folder in which the environment is kept")
     parser.add_argument("tests", nargs="*", default=[], help="tests to run instead of all; then nothing is written")

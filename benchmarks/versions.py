@@ -135,8 +135,8 @@ def page(rows: dict[str, dict[str, Any]]) -> str:
     parts = ["# Oldest and newest versions", ""]
     parts += [
         "All tests with the lowest version of each package that `setup.cfg` accepts, and with the newest there was on "
-        "that day: without the extras (plain), and the newest that go together with all of them. Tests of extras that are not installed are skipped. A test suite that fails is written down here "
-        "as well.",
+        "that day: without the extras (plain), and the newest that go together with all of them. Tests of extras that "
+        "are not installed are skipped. A test suite that fails is written down here as well.",
         "",
         record.table(("", *kinds), lines, numeric=tuple(range(1, len(kinds) + 1))),
         "",

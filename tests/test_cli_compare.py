@@ -602,6 +602,11 @@ def test_lines_elsewhere_one_at_the_start_of_each_run_and_then_now_and_then(monk
 # --------------------------------------------------------------------------------------------------------------- Ctrl-C
 
 WAITING = """
+import signal
+
+# A shell starts background jobs with SIGINT ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def wait(*arguments):
     Path("begun").write_text("")
     time.sleep(600)

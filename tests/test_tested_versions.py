@@ -99,4 +99,5 @@ def test_the_results_are_those_of_the_accepted_versions():
         (specifier,) = requirement.specifier
         used = rows["oldest"]["versions"][canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(used), f"{requirement.name} {used}: run benchmarks/versions.py oldest"
+    assert {"oldest", "plain"} <= rows.keys()
     assert all(row["failed"] == 0 for row in rows.values())

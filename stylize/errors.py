@@ -42,6 +42,10 @@ class TrainingError(StylizeError):
     """A training run that stopped before its end, such as one whose loss is no longer finite."""
 
 
+class Diverged(TrainingError):
+    """A training run whose numbers grew beyond what can be held; the same settings and seed end so again."""
+
+
 class TrainingInterrupted(TrainingError):
     """A training run stopped by its user; everything needed to go on was saved."""
 

@@ -25,7 +25,7 @@ from stylize.checkpoints import load_network
 from stylize.config import TrainConfig
 from stylize.devices import choose_precision
 from stylize.distributed import Processes, joined, own_device
-from stylize.errors import ProcessLost, StylizeError, TrainingError, TrainingInterrupted
+from stylize.errors import Diverged, ProcessLost, StylizeError, TrainingInterrupted
 from stylize.evaluation import Validation
 from stylize.initial_weights import adapting_groups, begin_adapting, resolve_collection, start_from
 from stylize.launch import launched
@@ -268,8 +268,8 @@ class _Run:
                     self.files.log.path.unlink(missing_ok=True)
             raise
 
-    def _not_finite(self, what: str) -> TrainingError:
-        return TrainingError(
+    def _not_finite(self, what: str) -> Diverged:
+        return Diverged(
             f"{what}; the checkpoint of step {self.saved} is kept in {self.files.path}; start anew with --overwrite "
             "and half the --learning-rate, or with --precision float32"
         )
@@ -327,7 +327,7 @@ class _Run:
         final.load_state_dict({k: v.to(stored).to(v.dtype) if v.is_floating_point() else v for k, v in state.items()})
         if not is_finite(final):
             stored_in = self.config.weights_dtype
-            raise TrainingError(f"the weights do not fit into {stored_in}; add --resume --weights-dtype float32")
+            raise Diverged(f"the weights do not fit into {stored_in}; add --resume --weights-dtype float32")
         styles = LearnedStyles(
             self.config, [painting.to(self.device) for painting in self.paintings], self._make_loss(torch.float32)
         )

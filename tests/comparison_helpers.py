@@ -239,6 +239,8 @@ def planted_run(
     preparation: str = "none",
     limit: int | None = None,
     failure: str = "",
+    processes: int = 1,
+    synchronised: bool = False,
 ) -> RunResult:
     """Return a run whose held-out loss falls in a straight line to ``loss``."""
     gates = {"batch-instance": (0.9, 0.8, 0.7, 0.4)}.get(norm, ())
@@ -250,8 +252,23 @@ def planted_run(
         )
         for step, at in ((25, 3.0), (50, 2.0), (100, 1.0))
     )  # fmt: skip
-    name = "-".join(map(str, (painting, norm, seed, preparation, limit, rate)))
-    return RunResult(name, purpose, painting, norm, seed, rate, preparation, limit, curve, 0.9, 10.0, failure)
+    name = "-".join(map(str, (painting, norm, seed, preparation, limit, rate, processes, synchronised)))
+    return RunResult(
+        name,
+        purpose,
+        painting,
+        norm,
+        seed,
+        rate,
+        preparation,
+        limit,
+        curve,
+        0.9,
+        10.0,
+        failure,
+        processes,
+        synchronised,
+    )
 
 
 def planted_study(losses: Mapping[str, float] = LOSSES, **changes: Any) -> StudyOutcome:
@@ -270,6 +287,13 @@ def planted_study(losses: Mapping[str, float] = LOSSES, **changes: Any) -> Study
         for count in (8, 64):
             few = losses[norm] * (0.9 if losses[norm] > best else 1.2) * (1 + 0.001 * count)
             results.append(planted_run(norm, few, limit=count, purpose="photos"))
+        for count in (2, 4):
+            harmed = losses[norm] * (1 + 0.1 * count if losses[norm] > best else 1.01)
+            several = {"purpose": "processes", "processes": count}
+            results.append(planted_run(norm, harmed, **several))
+            if norm == "batch":
+                mended = losses[norm] * (1.03 if losses[norm] > best else 1.005)
+                results.append(planted_run(norm, mended, synchronised=True, **several))
     study = Study(
         paintings=("/somewhere/paintings/wave.jpg",),
         photos="/somewhere/photos",
@@ -277,7 +301,7 @@ def planted_study(losses: Mapping[str, float] = LOSSES, **changes: Any) -> Study
         norms=tuple(losses),
         steps=100,
         control_weights="/somewhere/weights/other.safetensors",
-        **changes,
+        **({"processes": (2, 4)} | changes),
     )
     return outcome_of(study, results, {})
 
@@ -300,8 +324,13 @@ def outcome_of(study: Study, results: Sequence[RunResult], rates: Mapping[str, f
         1.2,
         {"photo": 10, **{norm: None if losses[-1] > 1.2 else 0 for norm, losses in falling.items()}},
     )
+    shares = {
+        run.name: 0.9 * run.final.total
+        for run in results
+        if run.norm == "batch" and run.processes > 1 and run.final is not None and not run.synchronised
+    }
     claims, summaries = judge(evidence), summarise(results, rates)
-    return StudyOutcome(study, list(results), dict(rates), summaries, claims, evidence.noise, optimum, [])
+    return StudyOutcome(study, list(results), dict(rates), summaries, claims, evidence.noise, optimum, [], shares)
 
 
 # ------------------------------------------------------------------------------------------------ what a report says

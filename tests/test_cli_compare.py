@@ -366,6 +366,7 @@ BAD_ARGUMENTS = [
     (["{photo}", "--seeds", "2"], "--seeds needs --train"),
     (["{photo}", "--quick"], "--quick needs --train"),
     (["{photo}", "--tune-lr"], "--tune-lr needs --train"),
+    (["{photo}", "--processes", "2"], "--processes needs --train"),
     (["{photo}", "--runs", "r"], "--runs needs --train"),
     (["{photo}", "--device", "gpu"], "unknown device 'gpu'"),
     (["{photo}", "--nrom", "batch"], "No such option"),
@@ -374,6 +375,11 @@ BAD_ARGUMENTS = [
     (["--train", "{painting}", "{photos}", "--style", "great-wave"], "--style cannot be used with --train"),
     (["--train", "{painting}", "{photos}", "--size", "64"], "--size cannot be used with --train"),
     (["--train", "{painting}", "{photos}", "--painting", "x"], "--painting cannot be used with --train"),
+    (["--train", "{painting}", "{photos}", "--processes", "1"], "1 is not in the range x>=2"),
+    (
+        ["--train", "{painting}", "{photos}", "--processes", "3"],
+        "batches of 4 photos given to 3 processes; each",
+    ),
     (["--train", "{bad}/none.png", "{photos}"], "none.png not found"),
     (["--train", "{bad}/none.png"], "none.png not found"),
     (["--train", "{photos}"], "no painting given, only photos"),
@@ -564,9 +570,12 @@ def test_options_reach_the_study(material, here, tiny, monkeypatch):
     assert (study.norms, study.runs, len(study.rates)) == (("layer", "ibn"), "kept", 3)
     # Photos are made alike in a style that is not the one to be learned.
     assert Path(study.control_weights).name == "great-wave-instance.safetensors"
-    invoke("--train", material / "painting.png", material / "photos", "--quick", "-o", "a/out")
+    assert study.processes == ()
+    more = ["--processes", "4", "--processes", "2", "--processes", "4"]
+    invoke("--train", material / "painting.png", material / "photos", "--quick", "-o", "a/out", *more)
     study = seen[1]
     assert (study.steps, study.seeds, study.other_seeds, study.runs) == (250, 2, 1, "a/out.runs")
+    assert study.processes == (2, 4)
     assert Path(study.control_weights).name == "starry-night-instance.safetensors"
     assert files(here) == ["starry-night.png"]
 

@@ -33,12 +33,17 @@ def run(
     rate: float = RATE,
     gates: Sequence[float] = (),
     trained: float | None = None,
+    processes: int = 1,
+    synchronised: bool = False,
 ) -> RunResult:
     """Return a run that ended with a loss, or one that diverged (None)."""
     curve = () if total is None else (point(2 * total), point(total, 200, gates, trained))
     failure = "the loss is nan at step 3" if total is None else ""
-    name = f"{painting}-{norm}-{seed}-{preparation}-{photo_limit}-{rate}"
-    return RunResult(name, "norms", painting, norm, seed, rate, preparation, photo_limit, curve, 0.9, 1.0, failure)
+    name = f"{painting}-{norm}-{seed}-{preparation}-{photo_limit}-{rate}-{processes}-{synchronised}"
+    several = {"processes": processes, "synchronised": synchronised}
+    return RunResult(
+        name, "norms", painting, norm, seed, rate, preparation, photo_limit, curve, 0.9, 1.0, failure, **several
+    )
 
 
 def plain(**totals: float | None) -> list[RunResult]:
@@ -72,6 +77,7 @@ KEYS = (
     "instance-shallow-batch-deep",
     "first-layer",
     "more-photos",
+    "shared-out-batch",
     "normalisation-is-needed",
 )
 
@@ -391,6 +397,40 @@ def test_more_photos(instance, batch, verdict):
         assert f"{norm} norm {row[0]:.2f} (8), {row[1]:.2f} (64), {row[2]:.2f} (all)" in claim.sentence
 
 
+@pytest.mark.parametrize(
+    ("instance", "batch", "verdict"),
+    [
+        ((1.0, 1.0, 1.0), (1.5, 1.6, 2.5), REPRODUCED),
+        ((1.0, 1.0, 0.9), (1.5, 1.6, 2.5), REPRODUCED),
+        ((1.0, 1.0, 1.2), (1.5, 1.6, 2.5), NOT_REPRODUCED),
+        ((1.0, 1.0, 1.0), (1.5, 1.5, 1.52), NOT_REPRODUCED),
+        ((1.0, 1.0, 1.0), (1.5, 1.6, 1.2), NOT_REPRODUCED),
+    ],
+)
+def test_shared_out_batches(instance, batch, verdict):
+    results = [
+        run(norm, total, processes=count)
+        for norm, row in (("instance", instance), ("batch", batch))
+        for total, count in zip(row, (1, 2, 4), strict=True)
+    ]
+    claim = decide("shared-out-batch", results[::-1])
+    assert claim.verdict == verdict
+    assert f"batch norm 1.50 (1), {batch[1]:.2f} (2), {batch[2]:.2f} (4); instance norm 1.00 (1)" in claim.sentence
+    assert "synchronised" not in claim.sentence
+    more = [*results, run("batch", 1.55, processes=4, synchronised=True)]
+    assert decide("shared-out-batch", more).sentence.endswith("; batch norm with synchronised statistics 1.55 (4).")
+    assert decide("shared-out-batch", more).verdict == verdict
+
+
+def test_runs_of_several_processes_decide_no_other_claim():
+    """They are no further seeds of the norm."""
+    alone = [*seeds("instance", 1.0, 1.02), *seeds("batch", 1.5, 1.52)]
+    shared = [run(norm, 9.0, seed, processes=4) for norm in ("instance", "batch") for seed in range(3)]
+    shared += [run("batch", 7.0, seed, processes=4, synchronised=True) for seed in range(3)]
+    for one, other in zip(judge(Evidence(alone, {}, "wave")), judge(Evidence(alone + shared, {}, "wave")), strict=True):
+        assert one == other or one.key == "shared-out-batch"
+
+
 # --------------------------------------------------------------------------------------------------------- missing runs
 
 
@@ -405,6 +445,7 @@ NEEDED = {
     "instance-shallow-batch-deep": plain(instance=1, shallow=2, deep=3),
     "first-layer": plain(instance=1, batch=2, first=1.5),
     "more-photos": [run(norm, 1, photo_limit=limit) for norm in ("instance", "batch") for limit in (8, None)],
+    "shared-out-batch": [run(norm, 1, processes=count) for norm in ("instance", "batch") for count in (1, 4)],
     "normalisation-is-needed": plain(batch=1, none=2),
 }
 
@@ -433,6 +474,8 @@ PLANTED = st.builds(
     st.sampled_from((None, None, 8, 64)),
     st.sampled_from(("wave", "night")),
     st.sampled_from((RATE, 8e-3)),
+    processes=st.sampled_from((1, 1, 2, 4)),
+    synchronised=st.booleans(),
 )
 
 

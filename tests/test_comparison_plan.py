@@ -75,6 +75,47 @@ def test_a_quick_plan():
     ]
 
 
+def test_batches_that_are_shared_out():
+    one = study(
+        norms=("instance", "batch", "layer", "instance@first"), seeds=2, controls=(), photo_counts=(), processes=(2, 4)
+    )
+    shared = [run for run in planned_runs(one) if run.purpose == "processes"]
+    assert [run.name for run in shared if run.processes == 4] == [
+        "wave-instance-seed0-4processes",
+        "wave-batch-seed0-4processes",
+        "wave-batch-seed0-4processes-synchronised",
+        "wave-layer-seed0-4processes",
+        "wave-instance-seed1-4processes",
+        "wave-batch-seed1-4processes",
+        "wave-batch-seed1-4processes-synchronised",
+    ]
+    assert [run.processes for run in shared] == [2] * 7 + [4] * 7
+    alone = {(run.norm, run.seed): run.config for run in planned_runs(one) if run.purpose == "norms"}
+    for run in shared:
+        assert run.config.sync_batch_norm == ("synchronised" in run.name)
+        # Nothing else differs from the run of one process.
+        same = replace(run.config, output=alone[run.norm, run.seed].output, sync_batch_norm=False)
+        assert same == alone[run.norm, run.seed]
+
+
+def test_shared_out_runs_have_the_rate_of_their_norm():
+    one = study(norms=("instance", "batch"), seeds=1, controls=(), photo_counts=(), processes=(4,), rates=RATES)
+    shared = [run for run in planned_runs(one, {"instance": 8e-3, "batch": 2e-3}) if run.processes == 4]
+    assert [run.config.learning_rate for run in shared] == [8e-3, 2e-3, 2e-3]
+    assert shared[0].name == "wave-instance-seed0-4processes-rate0.008"
+
+
+@pytest.mark.parametrize("count", [1, 0, -2, 2.0, True, "2"])
+def test_one_process_shares_nothing(count):
+    with pytest.raises(InputError, match="^processes is .*; it must be a whole number, 2 or more$"):
+        study(processes=(count,))
+
+
+def test_shares_are_equal():
+    with pytest.raises(InputError, match="batches of 4 photos given to 3 processes; each takes an equal share"):
+        study(processes=(2, 3))
+
+
 def test_what_matters_most_comes_first():
     assert names(study())[:2] == ["wave-instance-seed0", "wave-batch-seed0"]
 

@@ -85,7 +85,16 @@ def test_a_study(here):
     outcome = planted_study()
     page = write_study(Path("report"), outcome, FACTS)
     document = json.loads(Path("report/results.json").read_text(encoding="utf-8"), parse_constant=refuse_constants)
-    assert set(document["training"]) == {"study", "rates", "noise", "claims", "summaries", "optimum", "runs"}
+    assert set(document["training"]) == {
+        "study",
+        "share_losses",
+        "rates",
+        "noise",
+        "claims",
+        "summaries",
+        "optimum",
+        "runs",
+    }
     assert len(document["training"]["runs"]) == len(outcome.results)
     assert {"curves.csv", "summary.csv", "claims.csv", "results.json", "index.html"} == set(content(here / "report"))
     tables = study_tables(outcome)

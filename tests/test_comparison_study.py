@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from stylize.comparison.claims import NOT_TESTED
 from stylize.comparison.experiments import carry_out
 from stylize.comparison.plan import Study, planned_runs
 from stylize.comparison.report_folder import write_study
-from stylize.comparison.study import StudyOutcome, conclude
+from stylize.comparison.study import Painted, StudyOutcome, conclude
 from stylize.comparison.study_sections import not_reproduced, study_sections, study_verdict
 from stylize.comparison.tables import number_text
 from stylize.config import PRESETS
@@ -233,9 +234,13 @@ DEFINITIONS = {
     "Given a gate between batch and instance norm in every channel, where does training put it?",
     "What does training on few photos cost, and does batch norm suffer from many?",
     "Which layers need instance norm, and is batch norm right for the deep ones?",
+    "What does sharing out each batch over several processes do to each norm?",
+    "A batch on several devices",
     "loss, batch statistics",
     "steps to batch norm's loss",
     # What was done and how it is written.
+    "Held-out loss, as the network is applied, by the number of processes that share each batch.",
+    "One seed of instance and batch.",
     "Held-out loss of instance and batch norm for each kind of training photos.",
     "instance@first has instance norm in the first layer and batch norm in the rest;",
     "batch@first the reverse.",
@@ -244,6 +249,8 @@ DEFINITIONS = {
     # The beginnings of sentences whose numbers follow.
     "Batch norm on photos whose channels all have one mean and variance:",
     "Held-out loss of batch norm:",
+    "With each batch of 4 photos shared out over 4 processes, the held-out loss is this many times that of one "
+    "process:",
     "of instance norm:",
     # What is the same in both, because the gates were left as they are.
     "the layer that moved furthest ends nearer to instance norm, at 0.40.",
@@ -401,6 +408,81 @@ def test_gates_are_read_as_they_are(charts):
     )
     assert "ends nearer to batch norm, at 0.97" in section(gated(1.0, 0.97, 0.99, 1.0), "gates").finding
     assert section(gated(), "gates") is None
+
+
+# --------------------------------------------------------------------------------------------------- shared-out batches
+
+
+def test_shared_out_batches(charts):
+    found = section(planted_study(), "shared-batches")
+    assert found.finding == (
+        "With each batch of 4 photos shared out over 4 processes, the held-out loss is this many times that of one "
+        "process: batch 1.39 where each process has statistics of its own; batch 1.02 with synchronised ones; instance "
+        "1.00, which have no statistics of the batch. Differences of 2 % and less count as none."
+    )
+    _, again, table = found.body
+    assert again.startswith(
+        "Batch (2 processes) 1.62 with statistics of 2 photos each, 1.80 as it is applied; batch (4 "
+    )
+    assert "1.89 with statistics of each photo alone, 2.10 as it is applied. With one photo in each process" in again
+    assert again.endswith("whose loss is 1.00; it is applied with running averages, which that training never used.")
+    assert [row[:3] for row in table.rows] == [
+        ("instance", "1 process", "2"),
+        ("instance", "2 processes", "1"),
+        ("instance", "4 processes", "1"),
+        ("batch", "1 process", "2"),
+        ("batch", "2 processes", "1"),
+        ("batch", "4 processes", "1"),
+        ("batch", "2 processes, synchronised", "1"),
+        ("batch", "4 processes, synchronised", "1"),
+    ]
+    assert table.rows[5][3:5] == ("2.10", "1.393") and table.rows[3][4] is None
+    assert found.caveats[-1] == "One seed of instance and batch."
+
+
+def test_a_batch_that_is_not_shared_out_to_the_last_photo(charts):
+    outcome = planted_study(batch_size=8)
+    again = section(outcome, "shared-batches").body[1]
+    assert "with statistics of 2 photos each, 2.10 as it is applied." in again and "alone" not in again
+    assert "running averages" not in again
+
+
+def test_without_shared_out_batches_nothing_is_said_of_them(charts):
+    outcome = planted_study(processes=())
+    alone = [run for run in outcome.results if run.processes == 1]
+    assert section(outcome_of(outcome.study, alone, {}), "shared-batches") is None
+    # Norms without statistics of the batch alone.
+    kept = [run for run in outcome.results if run.norm == "instance"]
+    found = section(outcome_of(outcome.study, kept, {}), "shared-batches")
+    assert "process: instance 1.00, which have no statistics of the batch." in found.finding
+    assert len(found.body) == 2 and found.caveats[-1] == "One seed of instance."
+
+
+def test_shared_out_runs_that_diverged(charts):
+    outcome = planted_study()
+    message = "the loss is nan at step 7"
+    results = [
+        replace(run, curve=(), failure=message) if run.norm == "batch" and run.processes == 4 else run
+        for run in outcome.results
+    ]
+    found = section(outcome_of(outcome.study, results, {}), "shared-batches")
+    assert "batch" not in found.finding.partition("process: ")[2].partition(".")[0]
+    assert [row[2] for row in found.body[-1].rows if row[:2] == ("batch", "4 processes")] == ["0 (1 diverged)"]
+    lost = [replace(run, curve=(), failure=message) if run.processes > 1 else run for run in outcome.results]
+    assert section(outcome_of(outcome.study, lost, {}), "shared-batches") is None
+
+
+def test_pictures_by_networks_of_several_processes(charts):
+    picture = Image.new("RGB", (8, 8))
+    outcome = planted_study()
+    shown = Painted("a", picture, {"batch, 4 processes": picture})
+    for pictures, expected in (
+        ([], ["a, batch, 4 processes"]),
+        ([Painted("a", picture, {"batch": picture})], ["a, batch, 1 process", "a, batch, 4 processes"]),
+        ([Painted("b", picture, {"batch": picture})], ["a, batch, 4 processes"]),
+    ):
+        row = section(replace(outcome, pictures=pictures, shared_pictures=[shown]), "shared-batches").body[-1]
+        assert [one.caption for one in row.pictures] == expected
 
 
 def test_learning_rates(charts):

@@ -35,6 +35,7 @@ ONLY_TRAINING = (
     "validation",
     "quick",
     "tune_lr",
+    "processes",
     "runs",
 )
 ONLY_PHOTOS = ("style", "size", "painting")
@@ -73,6 +74,14 @@ ONLY_PHOTOS = ("style", "size", "painting")
 @click.option("--validation", type=click.Path(path_type=Path), help="Folder of held-out photos.")
 @click.option("--quick", is_flag=True, help="Fewer norms and steps: about a quarter of an hour on two cores.")
 @click.option("--tune-lr", is_flag=True, help="Give each norm its own best learning rate from a small grid.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=2),
+    multiple=True,
+    metavar="N",
+    help="Train every norm also with its batches shared out over N processes (GPUs, or CPU); may be given several "
+    "times.",
+)
 @click.option("--runs", type=click.Path(path_type=Path), help="Folder of the training runs.  [default: OUTPUT.runs]")
 @device_option
 @deterministic_option
@@ -285,6 +294,8 @@ def _study(paintings: list[Path], photos: Path | None, output: Path, given: dict
         changes["norms"] = given["norms"]
         if given["seeds"] is not None:
             changes["other_seeds"] = given["seeds"]
+    if given["processes"]:
+        changes["processes"] = tuple(sorted(set(given["processes"])))
     if given["tune_lr"]:
         changes["rates"] = RATES
     counts, study = study.photo_counts, replace(study, **changes, photo_counts=())

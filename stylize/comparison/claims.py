@@ -55,6 +55,7 @@ def judge(evidence: Evidence) -> list[Claim]:
         _shallow_and_deep,
         _first_layer,
         _more_photos,
+        _shared_batch,
         _without,
     )
     return [rule(evidence) for rule in rules]
@@ -363,6 +364,29 @@ def _more_photos(evidence: Evidence) -> Claim:
     kept = evidence.compare(instance[-1] or math.nan, instance[0] or math.nan) <= 0
     sentence = f"Held-out loss by number of training photos: {'; '.join(parts)}."
     return Claim(key, claim, source, REPRODUCED if worse and kept else NOT_REPRODUCED, sentence)
+
+
+def _shared_batch(evidence: Evidence) -> Claim:
+    key = "shared-out-batch"
+    claim = "A batch that is shared out over several processes harms batch norm, and not instance norm."
+    source = "follows from Wu and He 2018, arXiv 1803.08494, and Peng et al. 2018, arXiv 1711.07240, for recognition"
+    counts = sorted({1, *(run.processes for run in evidence.results)})
+    losses = {norm: [evidence.shared_out(norm, count) for count in counts] for norm in ("batch", "instance")}
+    if len(counts) == 1 or any(value is None for row in losses.values() for value in row):
+        return _missing(key, claim, source)
+    parts = [
+        f"{norm} norm "
+        + ", ".join(f"{_factor(value or math.nan)} ({count})" for count, value in zip(counts, row, strict=True))
+        for norm, row in losses.items()
+    ]
+    batch, instance = losses["batch"], losses["instance"]
+    worse = evidence.compare(batch[-1] or math.nan, batch[0] or math.nan) > 0
+    kept = evidence.compare(instance[-1] or math.nan, instance[0] or math.nan) <= 0
+    together = evidence.shared_out("batch", counts[-1], synchronised=True)
+    sentence = f"Held-out loss by number of processes: {'; '.join(parts)}"
+    if together is not None:
+        sentence += f"; batch norm with synchronised statistics {_factor(together)} ({counts[-1]})"
+    return Claim(key, claim, source, REPRODUCED if worse and kept else NOT_REPRODUCED, f"{sentence}.")
 
 
 def _without(evidence: Evidence) -> Claim:

@@ -63,6 +63,12 @@ class Evidence:
         """Return the held-out loss of the run with seed 0, against which the controls, of that seed too, are held."""
         return self.value(norm, lambda point: point.total, preparation, limit, seed=0)
 
+    def shared_out(self, norm: str, processes: int, synchronised: bool = False) -> float | None:
+        """Return the held-out loss of a norm that so many processes trained together."""
+        runs = select(self.results, self.painting, norm, self.rates, processes=processes, synchronised=synchronised)
+        found = final_range(runs, lambda point: point.total).median
+        return None if math.isnan(found) else found
+
     def compare(self, first: float, second: float) -> int:
         """Return -1 where ``first`` is lower by more than the noise between seeds, 1 where it is higher, else 0."""
         share = first / second - 1

@@ -13,8 +13,10 @@ from typing import Any
 
 from stylize.checkpoints import read_weights_file, replacing
 from stylize.comparison.plan import PlannedRun, Study, planned_runs
-from stylize.errors import InputError, OutputError, RunInUse, TrainingError, TrainingInterrupted
-from stylize.launch import launched
+from stylize.comparison.shared_runs import train_together
+from stylize.distributed import own_device
+from stylize.errors import Diverged, InputError, OutputError, RunInUse
+from stylize.launch import Launch, launched
 from stylize.paintings import load_painting, painting_facts
 from stylize.run_folder import RunFolder, run_folder
 from stylize.run_log import RunLog
@@ -74,6 +76,8 @@ class RunResult:
         photo_style: Style distance of the untouched held-out photos.
         seconds: Seconds of training.
         failure: Why the run stopped before its end; empty when it is finished.
+        processes: How many trained it together, each with its share of every batch.
+        synchronised: Whether these took the statistics of the batch over all of them.
     """
 
     name: str
@@ -88,6 +92,8 @@ class RunResult:
     photo_style: float = math.nan
     seconds: float = 0.0
     failure: str = ""
+    processes: int = 1
+    synchronised: bool = False
 
     @property
     def final(self) -> Point | None:
@@ -156,14 +162,16 @@ def check_material(study: Study) -> None:
     """Check that paintings, photos and weights are there for all runs of a study, before hours go into some of them.
 
     Raises:
-        InputError: A painting or the weights cannot be read, there are too few photos for a run, or several processes
-            were started together.
+        InputError: A painting or the weights cannot be read, there are too few photos for a run, several processes were
+            started together, or the study starts more of them than there are GPUs.
     """
     if launched().several:
         raise InputError(
             f"{launched().size} processes started together for a study; they can train one network with `stylize "
             "train`, a study is for one process: start it without torchrun"
         )
+    for count in study.processes:
+        own_device(study.device, Launch(size=count, local_size=count))
     for painting in study.paintings:
         load_painting(painting, study.style_size)
     if study.control_weights is not None:
@@ -238,13 +246,13 @@ def train_or_take(run: PlannedRun, on_step: Callable[[TrainProgress], None] | No
         if files.checkpoint.exists():
             check_settings(run)
         try:
-            train(run.config, on_step, resume=files.checkpoint.exists())
-        except (TrainingInterrupted, RunInUse):
-            raise
-        except TrainingError as error:
+            _train(run, on_step, resume=files.checkpoint.exists())
+        except Diverged as error:
             # The same seed would fail in the same way again: this is a result.
             with replacing(failed) as temporary:
                 temporary.write_text(json.dumps({"failure": str(error)}), encoding="utf-8")
+        except RunInUse:
+            raise
         except (InputError, OutputError):
             # Another process may have finished the run after the look at it.
             if not is_done(run):
@@ -253,6 +261,14 @@ def train_or_take(run: PlannedRun, on_step: Callable[[TrainProgress], None] | No
     if files.output.exists():
         return read_result(run)
     return replace(read_result(run), failure=json.loads(failed.read_text(encoding="utf-8"))["failure"])
+
+
+def _train(run: PlannedRun, on_step: Callable[[TrainProgress], None] | None, resume: bool) -> None:
+    """Train a run, by as many processes as are planned for it."""
+    if run.processes > 1:
+        train_together(run.config, run.processes, on_step, resume=resume)
+    else:
+        train(run.config, on_step, resume=resume)
 
 
 def failure_of(run: PlannedRun) -> Path:
@@ -293,6 +309,8 @@ def check_settings(run: PlannedRun) -> None:
         "preparation_weights",
     )
     different = sorted(name for name in planned if name not in free and stored.get(name) != planned[name])
+    if rows[0].get("processes", 1) != run.processes:
+        different.append("number of processes")
     # Folders may have moved, but what is in them must be the same.
     folder, training, _ = choose_photos(run.config)
     if rows[0].get("photos") != names_digest(folder, training):
@@ -346,6 +364,8 @@ def read_result(run: PlannedRun) -> RunResult:
         photo,
         curve[-1].seconds if curve else 0.0,
         "its held-out loss is no finite number" if lost else "",
+        run.processes,
+        run.config.sync_batch_norm,
     )
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from stylize.config import NORM_NAMES, LossConfig, TrainConfig, parse_norm
 from stylize.errors import InputError, unknown_name
+from stylize.launch import Launch
+from stylize.norms import differs_between_modes
 
 MAIN_NORMS = ("instance", "batch")
 """The two sides of the argument; they get every seed, every painting and every control."""
@@ -79,6 +81,8 @@ class Study:
         controls: What is done to the photos, for the two main norms.
         control_weights: Weights file of another style, for the control ``stylize``.
         photo_counts: Trains the two main norms on so many photos only.
+        processes: Trains every norm without a placement with its batches shared out over so many processes, norms with
+            statistics of the batch also with synchronised ones; each 2 or more, empty = none.
         validations: Measurements on held-out photos during a run, evenly spaced.
         validation_photos: Held-out photos, at most.
         preset: Architecture.
@@ -103,6 +107,7 @@ class Study:
     controls: tuple[str, ...] = CONTROLS
     control_weights: str | None = None
     photo_counts: tuple[int, ...] = (8, 64)
+    processes: tuple[int, ...] = ()
     validations: int = 10
     validation_photos: int = 16
     preset: str = "fast"
@@ -124,6 +129,10 @@ class Study:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise InputError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+        for count in self.processes:
+            if type(count) is not int or count < 2:
+                raise InputError(f"processes is {count!r}; it must be a whole number, 2 or more")
+            Launch(size=count, local_size=count).items(self.batch_size)
         for control in self.controls:
             if control not in CONTROLS:
                 raise InputError(unknown_name("control", str(control), CONTROLS))
@@ -151,7 +160,8 @@ class PlannedRun:
         norm: The normalisation.
         seed: The seed.
         config: All settings.
-        purpose: ``norms`` (the comparison itself), ``rates``, ``controls`` or ``photos``.
+        purpose: ``norms`` (the comparison itself), ``rates``, ``controls``, ``photos`` or ``processes``.
+        processes: How many train it together.
     """
 
     name: str
@@ -160,6 +170,7 @@ class PlannedRun:
     seed: int
     config: TrainConfig
     purpose: str
+    processes: int = 1
 
 
 def planned_runs(study: Study, best_rates: Mapping[str, float] | None = None) -> list[PlannedRun]:
@@ -198,11 +209,26 @@ def planned_runs(study: Study, best_rates: Mapping[str, float] | None = None) ->
     for count in study.photo_counts:
         for norm in study.main_norms:
             add("photos", first, norm, 0, photo_limit=count)
+    for count in study.processes:
+        for seed, norm in _shared_out(study):
+            for together in (False, True) if differs_between_modes(norm) else (False,):
+                add("processes", first, norm, seed, processes=count, sync_batch_norm=together)
     for painting in other_paintings:
         for seed in range(study.seeds):
             for norm in study.main_norms:
                 add("norms", painting, norm, seed)
     return list(planned.values())
+
+
+def _shared_out(study: Study) -> list[tuple[int, str]]:
+    """Return seed and norm of the runs whose batches are shared out: those of the comparison, without placements."""
+    norms = [norm for norm in study.norms if parse_norm(norm).placement == "everywhere"]
+    return [
+        (seed, norm)
+        for seed in range(max(study.seeds, study.other_seeds))
+        for norm in norms
+        if seed < (study.seeds if norm in MAIN_NORMS else study.other_seeds)
+    ]
 
 
 def tuned_norms(study: Study) -> list[str]:
@@ -228,13 +254,19 @@ def chosen_rates(study: Study, best_rates: Mapping[str, float]) -> dict[str, flo
     return rates
 
 
-def _run(study: Study, purpose: str, painting: str, norm: str, seed: int, **changes: Any) -> PlannedRun:
+def _run(
+    study: Study, purpose: str, painting: str, norm: str, seed: int, processes: int = 1, **changes: Any
+) -> PlannedRun:
     stem = Path(painting).stem
     parts = [stem, norm, f"seed{seed}"]
     if changes.get("preparation"):
         parts.append(changes["preparation"])
     if changes.get("photo_limit"):
         parts.append(f"{changes['photo_limit']}photos")
+    if processes > 1:
+        parts.append(f"{processes}processes")
+    if changes.get("sync_batch_norm"):
+        parts.append("synchronised")
     if changes["learning_rate"] != study.learning_rate:
         parts.append(f"rate{changes['learning_rate']:g}")
     name = "-".join(parts)
@@ -259,4 +291,4 @@ def _run(study: Study, purpose: str, painting: str, norm: str, seed: int, **chan
         checkpoint_interval=min(100, max(1, study.steps // 2)),
         loss=study.loss,
     )
-    return PlannedRun(name, stem, norm, seed, replace(config, **changes), purpose)
+    return PlannedRun(name, stem, norm, seed, replace(config, **changes), purpose, processes)

@@ -43,6 +43,8 @@ REFERENCES = (
     Reference("Salimans, Kingma 2016: Weight Normalization", "https://arxiv.org/abs/1602.07868"),
     Reference("Nam, Kim 2018: Batch-Instance Normalization", "https://arxiv.org/abs/1805.07925"),
     Reference("Pan, Luo, Shi, Tang 2018: IBN-Net", "https://arxiv.org/abs/1807.09441"),
+    Reference("Wu, He 2018: Group Normalization", "https://arxiv.org/abs/1803.08494"),
+    Reference("Peng et al. 2018: MegDet (batch statistics over several devices)", "https://arxiv.org/abs/1711.07240"),
     Reference("Johnson, Alahi, Fei-Fei 2016: Perceptual Losses", "https://arxiv.org/abs/1603.08155"),
 )
 
@@ -171,7 +173,7 @@ def write_study(folder: Path, outcome: StudyOutcome, facts: Mapping[str, str], *
 def study_tables(outcome: StudyOutcome) -> dict[str, tuple[list[str], list[list[Any]]]]:
     """Return the figures of a study as tables for CSV files: name to header and rows."""
     curve = ["content", "style", "total", "training_content", "training_style", "training_total", "contrast_change"]
-    keys = ["painting", "norm", "seed", "learning_rate", "preparation", "photo_limit"]
+    keys = ["painting", "norm", "seed", "learning_rate", "preparation", "photo_limit", "processes", "synchronised"]
     rows = [
         [run.name, *(getattr(run, key) for key in keys), point.step, point.seconds, *(getattr(point, c) for c in curve)]
         for run in outcome.results

@@ -18,6 +18,7 @@ from stylize.comparison.evidence import Evidence
 from stylize.comparison.experiments import RunResult, best_rates, weights_of
 from stylize.comparison.optimum import Optimum, measure_optimum
 from stylize.comparison.plan import MAIN_NORMS, Study, chosen_rates, planned_runs
+from stylize.comparison.sharing import losses_with_shares, shared_subjects
 from stylize.comparison.subject import Ruler, Subject
 from stylize.comparison.summaries import NormSummary, select, summarise
 from stylize.data import load_square
@@ -58,6 +59,9 @@ class StudyOutcome:
         noise: The share by which seeds alone change a loss.
         optimum: Optimisation of the picture from the networks' outputs; None where it was not measured.
         pictures: Photos as the networks of the first painting and seed 0 paint them.
+        shares: By the names of runs whose batches were shared out: the held-out loss with the statistics of as many
+            photos as each process had.
+        shared_pictures: The first photo as the main norms paint it that several processes trained together.
     """
 
     study: Study
@@ -68,6 +72,8 @@ class StudyOutcome:
     noise: float
     optimum: Optimum | None
     pictures: list[Painted]
+    shares: dict[str, float] = field(default_factory=dict)
+    shared_pictures: list[Painted] = field(default_factory=list)
 
     @property
     def painting(self) -> str:
@@ -90,6 +96,7 @@ class StudyOutcome:
             "noise": self.noise,
             "claims": [asdict(claim) for claim in self.claims],
             "summaries": [asdict(summary) for summary in self.summaries],
+            "share_losses": self.shares,
             "optimum": asdict(self.optimum) if self.optimum is not None else None,
             "runs": runs,
         }
@@ -121,6 +128,8 @@ def conclude(
     painting = Path(study.paintings[0]).stem
     evidence = Evidence(results, rates, painting)
     subjects = _subjects(study, results, rates)
+    planned = planned_runs(study, rates)
+    shared = shared_subjects(planned, results)
     optimum = None
     if subjects and photos and optimum_steps:
         chosen = photos[:OPTIMUM_PHOTOS]
@@ -141,6 +150,8 @@ def conclude(
         evidence.noise,
         optimum,
         [_paint(path, picture_size, subjects) for path in photos],
+        losses_with_shares(planned, results, lambda: _ruler(study)),
+        [_paint(path, picture_size, shared) for path in photos[:1] if shared],
     )
 
 

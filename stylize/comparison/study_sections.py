@@ -11,8 +11,9 @@ from stylize.comparison.evidence import Evidence
 from stylize.comparison.experiments import Point
 from stylize.comparison.optimum import finding as optimum_finding
 from stylize.comparison.report import Figure, Picture, PictureRow, Section, Table
+from stylize.comparison.sharing_section import sharing_section
 from stylize.comparison.study import StudyOutcome
-from stylize.comparison.summaries import NormSummary, Range, curve_range, select
+from stylize.comparison.summaries import NormSummary, Range, curve_range, range_text, select
 from stylize.comparison.tables import number_text
 from stylize.comparison.wording import capital, listed
 
@@ -54,6 +55,7 @@ def study_sections(outcome: StudyOutcome) -> list[Section]:
         _placement,
         _gates,
         _photo_counts,
+        sharing_section,
         _learning_rates,
         _optimum,
         _claims,
@@ -133,12 +135,6 @@ def _curves(outcome: StudyOutcome) -> Section | None:
     )
 
 
-def _number(found: Range) -> str:
-    if found.low == found.high:
-        return number_text(found.median)
-    return f"{number_text(found.median)} ({number_text(found.low)} to {number_text(found.high)})"
-
-
 def _noise(outcome: StudyOutcome) -> str:
     """Say by how much seeds alone change a loss, and from where on a difference counts."""
     several = [one for one in outcome.summaries if one.seeds > 1 and one.painting == outcome.painting]
@@ -187,11 +183,11 @@ def _all_norms(outcome: StudyOutcome) -> Section | None:
                 one.norm,
                 f"{one.seeds}" + (f" ({one.diverged} diverged)" if one.diverged else ""),
                 one.learning_rate,
-                _number(one.total),
-                _number(one.training_total),
-                _number(one.style),
-                _number(one.content),
-                _number(one.contrast_change),
+                range_text(one.total),
+                range_text(one.training_total),
+                range_text(one.style),
+                range_text(one.content),
+                range_text(one.contrast_change),
                 None if one.steps_to_batch is None else round(one.steps_to_batch),
             )
             for one in rows

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stylize.comparison.experiments import Point, RunResult
+from stylize.comparison.tables import number_text
 
 Value = Callable[[Point], float]
 
@@ -19,6 +20,13 @@ class Range:
     median: float
     low: float
     high: float
+
+
+def range_text(found: Range) -> str:
+    """Return a range as a cell of a table has it: ``1.36 (1.34 to 1.40)``."""
+    if found.low == found.high:
+        return number_text(found.median)
+    return f"{number_text(found.median)} ({number_text(found.low)} to {number_text(found.high)})"
 
 
 @dataclass(frozen=True)
@@ -70,13 +78,16 @@ def select(
     rates: Mapping[str, float],
     preparation: str = "none",
     photo_limit: int | None = None,
+    processes: int = 1,
+    synchronised: bool = False,
 ) -> list[RunResult]:
     """Return the runs of a norm on a painting at its own learning rate, one for each seed."""
+    wanted = (painting, norm, preparation, photo_limit, processes, synchronised)
     return [
         result
         for result in results
-        if (result.painting, result.norm, result.preparation, result.photo_limit)
-        == (painting, norm, preparation, photo_limit)
+        if (result.painting, result.norm, result.preparation, result.photo_limit, result.processes, result.synchronised)
+        == wanted
         and result.learning_rate == rates.get(norm, result.learning_rate)
     ]
 
@@ -103,13 +114,14 @@ def reaches(run: RunResult, loss: float, along: Value) -> float | None:
 
 
 def summarise(results: Sequence[RunResult], rates: Mapping[str, float]) -> list[NormSummary]:
-    """Return a summary for every painting and norm trained on plain photos, in the order of the results.
+    """Return a summary for every painting and norm trained on plain photos by one process, in the order of
+    the results.
 
     Args:
         results: The runs of a study.
         rates: The learning rate of each norm; a norm that is missing has all its runs counted.
     """
-    plain = [run for run in results if run.preparation == "none" and run.photo_limit is None]
+    plain = [run for run in results if run.preparation == "none" and run.photo_limit is None and run.processes == 1]
     pairs = dict.fromkeys((run.painting, run.norm) for run in plain)
     summaries = []
     for painting, norm in pairs:

@@ -1,0 +1,193 @@
+"""The section of the report on batches that are shared out over several processes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from stylize.comparison.charts import Series, panels
+from stylize.comparison.report import Block, Figure, Picture, PictureRow, Section, Table
+from stylize.comparison.sharing import arrangement
+from stylize.comparison.study import StudyOutcome
+from stylize.comparison.summaries import Range, final_range, range_text, select
+from stylize.comparison.tables import number_text
+from stylize.comparison.wording import capital, listed
+from stylize.norms import differs_between_modes
+
+OWN = "shared out"
+TOGETHER = "shared out, synchronised"
+
+
+def sharing_section(outcome: StudyOutcome) -> Section | None:
+    """Return what became of every norm when its batches were shared out; None where they were not."""
+    counts = sorted({run.processes for run in outcome.results if run.processes > 1 and run.final is not None})
+    norms = [norm for norm in dict.fromkeys(run.norm for run in outcome.results) if _ratio(outcome, norm, counts)]
+    if not norms:
+        return None
+    body: list[Block] = [_figure(outcome, norms, counts), _table(outcome, norms, counts)]
+    if said := _shares_used_again(outcome, counts):
+        body.insert(1, said)
+    body += _pictures(outcome)
+    return Section(
+        "shared-batches",
+        "A batch on several devices",
+        "What does sharing out each batch over several processes do to each norm?",
+        _finding(outcome, norms, counts),
+        tuple(body),
+        _caveats(outcome, counts),
+    )
+
+
+def _total(outcome: StudyOutcome, norm: str, processes: int, synchronised: bool = False) -> Range | None:
+    """Return the held-out loss of a norm as it is applied, over seeds; None without a finished run."""
+    runs = select(
+        outcome.results, outcome.painting, norm, outcome.rates, processes=processes, synchronised=synchronised
+    )
+    finished = [run for run in runs if run.final is not None]
+    return final_range(finished, lambda point: point.total) if finished else None
+
+
+def _ratio(outcome: StudyOutcome, norm: str, counts: Sequence[int], synchronised: bool = False) -> float | None:
+    """Return the loss with the most processes that finished, as a multiple of that with one; None without both."""
+    alone = _total(outcome, norm, 1)
+    for count in reversed(counts):
+        several = _total(outcome, norm, count, synchronised)
+        if several is not None and alone is not None:
+            return several.median / alone.median
+    return None
+
+
+def _finding(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) -> str:
+    most, photos = [counts[-1]], outcome.study.batch_size
+    own = {norm: ratio for norm in norms if (ratio := _ratio(outcome, norm, most)) and differs_between_modes(norm)}
+    together = {norm: ratio for norm in norms if (ratio := _ratio(outcome, norm, most, True))}
+    others = {norm: ratio for norm in norms if (ratio := _ratio(outcome, norm, most)) and norm not in own}
+
+    def times(ratios: dict[str, float]) -> str:
+        return listed(f"{norm} {ratio:.2f}" for norm, ratio in ratios.items())
+
+    parts = []
+    if own:
+        parts.append(f"{times(own)} where each process has statistics of its own")
+    if together:
+        parts.append(f"{times(together)} with synchronised ones")
+    if others:
+        parts.append(f"{times(others)}, which have no statistics of the batch")
+    beginning = (
+        f"With each batch of {photos} photos shared out over {most[0]} processes, the held-out loss is this many times "
+        "that of one process: "
+    )
+    return f"{beginning}{'; '.join(parts)}. Differences of {100 * outcome.noise:.0f} % and less count as none."
+
+
+def _figure(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) -> Figure:
+    groups = []
+    for norm in norms:
+        lines = []
+        for label, synchronised in ((OWN, False), (TOGETHER, True)):
+            found = [_total(outcome, norm, count, synchronised and count > 1) for count in (1, *counts)]
+            if synchronised and not any(found[1:]):
+                continue
+            values, lows, highs = (
+                [None if one is None else getattr(one, edge) for one in found] for edge in ("median", "low", "high")
+            )
+            lines.append(Series(label, list(range(len(found))), values, lows, highs))
+        groups.append((norm, lines))
+    names = [str(count) for count in (1, *counts)]
+    chart = panels(groups, x_label="processes", y_label="held-out loss at the end", x_names=names)
+    finding = "Held-out loss, as the network is applied, by the number of processes that share each batch."
+    return Figure(
+        chart, finding, "One small chart for each norm: held-out loss against processes. The table has the numbers."
+    )
+
+
+def _table(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) -> Table:
+    rows = []
+    for norm in norms:
+        for count, synchronised in [(1, False), *((count, both) for both in (False, True) for count in counts)]:
+            chosen = {"processes": count, "synchronised": synchronised}
+            runs = select(outcome.results, outcome.painting, norm, outcome.rates, **chosen)
+            if not runs:
+                continue
+            finished = [run for run in runs if run.final is not None]
+            lost = len(runs) - len(finished)
+            ratio = None if count == 1 else _ratio(outcome, norm, [count], synchronised)
+            rows.append(
+                (
+                    norm,
+                    arrangement(count, synchronised),
+                    f"{len(finished)}" + (f" ({lost} diverged)" if lost else ""),
+                    range_text(final_range(finished, lambda point: point.total)),
+                    None if ratio is None else f"{ratio:.3f}",
+                    range_text(final_range(finished, lambda point: point.training_total)),
+                    range_text(final_range(finished, lambda point: point.style)),
+                    range_text(final_range(finished, lambda point: 255 * point.contrast_change)),
+                )
+            )
+    return Table(
+        (
+            "norm",
+            "trained by",
+            "seeds",
+            "loss",
+            "times that of 1 process",
+            "loss, batch statistics",
+            "style distance",
+            "contrast change, grey levels",
+        ),
+        rows,
+        numeric=(3, 4, 5, 6, 7),
+        caption="Held-out numbers at the end, as the network is applied: median, and range over seeds.",
+    )
+
+
+def _shares_used_again(outcome: StudyOutcome, counts: Sequence[int]) -> str:
+    """Say what the networks come to with the statistics that their processes had; nothing where it was not measured."""
+    parts = []
+    for norm in dict.fromkeys(run.norm for run in outcome.results if run.name in outcome.shares):
+        for count in counts:
+            runs = select(outcome.results, outcome.painting, norm, outcome.rates, processes=count)
+            again = [outcome.shares[run.name] for run in runs if run.name in outcome.shares]
+            applied = _total(outcome, norm, count)
+            if again and applied is not None:
+                photos = outcome.study.batch_size // count
+                share = "each photo alone" if photos == 1 else f"{photos} photos each"
+                parts.append(
+                    f"{norm} ({count} processes) {number_text(statistics.median(again))} with statistics of {share}, "
+                    f"{number_text(applied.median)} as it is applied"
+                )
+    if not parts:
+        return ""
+    text = f"{capital('; '.join(parts))}."
+    instance = _total(outcome, "instance", 1)
+    if outcome.study.batch_size in counts and instance is not None:
+        text += (
+            " With one photo in each process batch norm computes in training what instance norm does, whose loss is "
+            f"{number_text(instance.median)}; it is applied with running averages, which that training never used."
+        )
+    return text
+
+
+def _pictures(outcome: StudyOutcome) -> list[PictureRow]:
+    alone = {one.photo: one for one in outcome.pictures}
+    rows = []
+    for one in outcome.shared_pictures:
+        first = alone[one.photo].by_norm.get("batch") if one.photo in alone else None
+        pictures = {} if first is None else {f"batch, {arrangement(1, False)}": first}
+        pictures |= one.by_norm
+        rows.append(PictureRow([Picture(f"{one.photo}, {label}", image) for label, image in pictures.items()]))
+    return rows
+
+
+def _caveats(outcome: StudyOutcome, counts: Sequence[int]) -> list[str]:
+    several = listed(map(str, counts))
+    caveats = [
+        f"{capital(several)} processes on one machine; batches, photos, crops and their order are those of one process."
+    ]
+    if outcome.study.rates:
+        caveats.append("Each norm has the learning rate that suited it with one process.")
+    shared = {(run.norm, run.seed) for run in outcome.results if run.processes > 1}
+    once = [norm for norm in outcome.study.norms if sum(one == norm for one, _ in shared) == 1]
+    if once:
+        caveats.append(f"One seed of {listed(once)}.")
+    return caveats

@@ -67,9 +67,18 @@ def small_networks(folder: Path, *norms: str, **metadata: Any) -> list[Path]:
 
 def without_charts(put: Any) -> None:
     """Put empty charts into reports, with ``put(object, name, value)``: drawing is what takes most of the time."""
-    from stylize.comparison import inference_sections, price_sections, statistics_sections, study_sections
+    from stylize.comparison import (
+        inference_sections,
+        learning_sections,
+        norm_sections,
+        photo_sections,
+        price_sections,
+        sharing_section,
+        statistics_sections,
+    )
 
-    for module in (inference_sections, price_sections, statistics_sections, study_sections):
+    of_training = (learning_sections, norm_sections, photo_sections, sharing_section)
+    for module in (inference_sections, price_sections, statistics_sections, *of_training):
         for name in ("bars", "grouped_bars", "lines", "panels", "cube_figure"):
             if hasattr(module, name):
                 put(module, name, lambda *arguments, **options: "<svg></svg>")

@@ -21,10 +21,8 @@ from stylize.comparison.report import (
     Section,
     Slider,
     Table,
-    encode_picture,
-    render,
-    write_report,
 )
+from stylize.comparison.report_html import encode_picture, render, write_report
 from stylize.errors import InputError, OutputError
 from tests.helpers import synthetic_image
 

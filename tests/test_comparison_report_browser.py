@@ -26,8 +26,8 @@ from stylize.comparison.report import (
     Section,
     Slider,
     Table,
-    write_report,
 )
+from stylize.comparison.report_html import write_report
 from tests.helpers import synthetic_image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")

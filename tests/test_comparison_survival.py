@@ -12,14 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stylize.comparison import linear_probe, survival
+from stylize.comparison.pooled_features import AFTER, BEFORE, PASSED_ON, PooledFeatures, pooled_features
 from stylize.comparison.subject import CHUNK, Subject
 from stylize.comparison.survival import (
-    AFTER,
-    BEFORE,
-    PASSED_ON,
     Layer,
     NetworkSurvival,
-    PooledFeatures,
     Samples,
     Stage,
     Survival,
@@ -29,7 +26,6 @@ from stylize.comparison.survival import (
     make_samples,
     measure_survival,
     photo_facts,
-    pooled_features,
 )
 from stylize.errors import InputError
 from stylize.transformer import TransformerNet

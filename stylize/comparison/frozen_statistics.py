@@ -21,8 +21,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from stylize.comparison.pooled_features import BEFORE, PooledFeatures, pooled_features
 from stylize.comparison.subject import Ruler, Subject, spread
-from stylize.comparison.survival import BEFORE, PooledFeatures, pooled_features
 from stylize.errors import InputError
 from stylize.evaluation import change_contrast
 from stylize.norms import BatchNorm, InstanceNorm

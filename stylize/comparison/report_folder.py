@@ -15,7 +15,8 @@ from typing import Any
 from stylize.comparison.inference import Comparison
 from stylize.comparison.inference_sections import inference_sections, inference_verdict
 from stylize.comparison.inference_tables import inference_tables
-from stylize.comparison.report import Reference, Report, write_report
+from stylize.comparison.report import Reference, Report
+from stylize.comparison.report_html import write_report
 from stylize.comparison.study import StudyOutcome
 from stylize.comparison.study_sections import not_reproduced, study_sections, study_verdict
 from stylize.comparison.tables import write_csv, write_json

@@ -86,6 +86,7 @@ def _started(order: Path, processes: int, said: Any) -> Iterator[subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=said,
         encoding="utf-8",
+        errors="replace",
         # Ctrl-C on the terminal is for this process, which stops them between two steps.
         start_new_session=True,
     )

@@ -80,6 +80,10 @@ class StudyOutcome:
         """Name of the first painting, which has all the runs."""
         return Path(self.study.paintings[0]).stem
 
+    def sentence(self, key: str) -> str:
+        """Return what was measured for a claim, by its short name."""
+        return next(claim.sentence for claim in self.claims if claim.key == key)
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings and the numbers as plain values; where the files lay on this machine is left out."""
         study = self.study.to_json()

@@ -18,67 +18,30 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylize.comparison.linear_probe import cross_validated_fits, folds
+from stylize.comparison.pooled_features import (
+    STAGES,
+    PooledFeatures,
+    ends_block,
+    pooled_features,
+)
 from stylize.comparison.subject import CHUNK, Subject
 from stylize.comparison.wording import listed
 from stylize.preparation import luminance
-from stylize.transformer import NormPlace, TransformerNet
-
-BEFORE, AFTER, PASSED_ON = "before", "after", "passed on"
-STAGES = (BEFORE, AFTER, PASSED_ON)
-"""Before the norm, after it, and what the next layer reads."""
 
 SAMPLES = 64
 """Versions of the photos that the linear fit is made and tested on."""
 
 SAMPLE_SIZE = 128
 """Side in pixels of these versions, at most."""
-
-CONSTANT = 1e-10
-"""A channel is constant where its variance is below this share of its mean square: rounding, nothing more."""
-
-
-@dataclass(frozen=True)
-class PooledFeatures:
-    """What is kept of the features of one layer: (N, C) float64 each, over the positions of every photo.
-
-    Attributes:
-        mean: Mean of every channel of every photo.
-        variance: Its variance (over the population, not corrected).
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    @property
-    def pooled_mean(self) -> Tensor:
-        """Mean of every channel over all photos and positions, (C,)."""
-        return self.mean.mean(0)
-
-    @property
-    def between(self) -> Tensor:
-        """Variance of the photos' means, (C,)."""
-        return self.mean.var(0, correction=0)
-
-    @property
-    def total(self) -> Tensor:
-        """Variance of every channel over all photos and positions, (C,): within photos plus between them."""
-        return self.variance.mean(0) + self.between
-
-    @property
-    def varies(self) -> Tensor:
-        """Which channels are not constant, (C,)."""
-        return self.total > CONSTANT * (self.total + self.pooled_mean.square())
 
 
 @dataclass(frozen=True)
@@ -160,65 +123,6 @@ class Survival:
     samples: int
     sources: int
     networks: tuple[NetworkSurvival, ...]
-
-
-def pooled_features(network: TransformerNet, photos: Tensor) -> dict[str, dict[str, PooledFeatures]]:
-    """Return what is kept of the features of every normalised layer: name of the layer, then :data:`STAGES`.
-
-    A few photos go through the network at a time and their features are forgotten at once.
-
-    Args:
-        network: The network, in evaluation mode; unchanged afterwards.
-        photos: (N, 3, H, W).
-    """
-    places = network.norm_places()
-    parts: dict[str, dict[str, list[tuple[Tensor, Tensor]]]] = {
-        place.name: {stage: [] for stage in STAGES} for place in places
-    }
-
-    def keep(name: str, stage: str, features: Tensor) -> None:
-        # Many times faster than torch.var_mean, and as good: the variance is that of centred features.
-        mean = features.mean((2, 3), keepdim=True)
-        variance = (features - mean).square_().mean((2, 3))
-        parts[name][stage].append((mean[:, :, 0, 0].cpu().double(), variance.cpu().double()))
-
-    with _listening(places, keep), torch.no_grad():
-        for part in photos.split(CHUNK):
-            network(part)
-    return {
-        name: {stage: PooledFeatures(*map(torch.cat, zip(*rows, strict=True))) for stage, rows in stages.items()}
-        for name, stages in parts.items()
-    }
-
-
-@contextmanager
-def _listening(places: Sequence[NormPlace], keep: Callable[[str, str, Tensor], None]) -> Iterator[None]:
-    """Call ``keep(layer, stage, features)`` whenever features pass a stage of a place."""
-
-    def on_norm(place: NormPlace, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        keep(place.name, BEFORE, inputs[0])
-        keep(place.name, AFTER, output)
-        if not _ends_block(place):
-            keep(place.name, PASSED_ON, F.relu(output))
-
-    def on_block(place: NormPlace, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        keep(place.name, PASSED_ON, output)
-
-    handles = []
-    try:
-        for place in places:
-            handles.append(place.norm.register_forward_hook(partial(on_norm, place)))
-            if _ends_block(place):
-                handles.append(place.parent.register_forward_hook(partial(on_block, place)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _ends_block(place: NormPlace) -> bool:
-    """Return whether the output of a norm is added to the input of its block, with no ReLU in between."""
-    return place.part == "residual" and place.key == "norm2"
 
 
 def between_photo_share(features: PooledFeatures) -> tuple[float, int]:
@@ -327,7 +231,7 @@ def measure_survival(subjects: Sequence[Subject], photos: Tensor, samples: Sampl
                 _stage(name, plain[place.name][name], varied[place.name][name], facts, samples.sources)
                 for name in STAGES
             ]
-            passed_on = "after the sum" if _ends_block(place) else "after the ReLU"
+            passed_on = "after the sum" if ends_block(place) else "after the ReLU"
             layers.append(Layer(place.name, type(place.norm).__name__, passed_on, *stages))
         networks.append(NetworkSurvival(subject.label, tuple(layers)))
     return Survival(len(photos), len(samples.sources), len(set(samples.sources)), tuple(networks))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from stylize.comparison.charts import Series, panels
+from stylize.comparison.experiments import RunResult
 from stylize.comparison.report import Block, Figure, Picture, PictureRow, Section, Table
 from stylize.comparison.sharing import arrangement
 from stylize.comparison.study import StudyOutcome
-from stylize.comparison.summaries import Range, final_range, range_text, select
+from stylize.comparison.summaries import Range, final_range, range_text, select, spread_of
 from stylize.comparison.tables import number_text
 from stylize.comparison.wording import capital, listed
 from stylize.norms import differs_between_modes
@@ -25,7 +25,7 @@ def sharing_section(outcome: StudyOutcome) -> Section | None:
     if not norms:
         return None
     body: list[Block] = [_figure(outcome, norms, counts), _table(outcome, norms, counts)]
-    if said := _shares_used_again(outcome, counts):
+    if said := _one_photo_each(outcome):
         body.insert(1, said)
     body += _pictures(outcome)
     return Section(
@@ -120,6 +120,7 @@ def _table(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) -
                     range_text(final_range(finished, lambda point: point.total)),
                     None if ratio is None else f"{ratio:.3f}",
                     range_text(final_range(finished, lambda point: point.training_total)),
+                    None if (share := _with_shares(outcome, runs)) is None else range_text(share),
                     range_text(final_range(finished, lambda point: point.style)),
                     range_text(final_range(finished, lambda point: 255 * point.contrast_change)),
                 )
@@ -132,50 +133,47 @@ def _table(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) -
             "loss",
             "times that of 1 process",
             "loss, batch statistics",
+            "loss, statistics of a share",
             "style distance",
             "contrast change, grey levels",
         ),
         rows,
-        numeric=(3, 4, 5, 6, 7),
+        numeric=(3, 4, 5, 6, 7, 8),
         caption="Held-out numbers at the end, as the network is applied: median, and range over seeds.",
     )
 
 
-def _shares_used_again(outcome: StudyOutcome, counts: Sequence[int]) -> str:
-    """Say what the networks come to with the statistics that their processes had; nothing where it was not measured."""
-    parts = []
-    for norm in dict.fromkeys(run.norm for run in outcome.results if run.name in outcome.shares):
-        for count in counts:
-            runs = select(outcome.results, outcome.painting, norm, outcome.rates, processes=count)
-            again = [outcome.shares[run.name] for run in runs if run.name in outcome.shares]
-            applied = _total(outcome, norm, count)
-            if again and applied is not None:
-                photos = outcome.study.batch_size // count
-                share = "each photo alone" if photos == 1 else f"{photos} photos each"
-                parts.append(
-                    f"{norm} ({count} processes) {number_text(statistics.median(again))} with statistics of {share}, "
-                    f"{number_text(applied.median)} as it is applied"
-                )
-    if not parts:
-        return ""
-    text = f"{capital('; '.join(parts))}."
+def _with_shares(outcome: StudyOutcome, runs: Sequence[RunResult]) -> Range | None:
+    """Return the held-out loss with statistics of as many photos as each process had; None where they are not used."""
+    found = [outcome.shares[run.name] for run in runs if run.name in outcome.shares]
+    return spread_of(found) if found else None
+
+
+def _one_photo_each(outcome: StudyOutcome) -> str:
+    """Say what batch norm is where every process has one photo; nothing where that was not measured."""
+    count = outcome.study.batch_size
+    runs = select(outcome.results, outcome.painting, "batch", outcome.rates, processes=count)
+    again, applied = _with_shares(outcome, runs), _total(outcome, "batch", count)
     instance = _total(outcome, "instance", 1)
-    if outcome.study.batch_size in counts and instance is not None:
-        text += (
-            " With one photo in each process batch norm computes in training what instance norm does, whose loss is "
-            f"{number_text(instance.median)}; it is applied with running averages, which that training never used."
-        )
-    return text
+    if again is None or applied is None or instance is None:
+        return ""
+    return (
+        "With one photo in each process, batch norm computes in training what instance norm does. With the statistics "
+        f"of each photo alone its networks come to a held-out loss of {number_text(again.median)}, those of instance "
+        f"norm to {number_text(instance.median)}. As it is applied, batch norm has running averages instead, which that "
+        f"training never used, and comes to {number_text(applied.median)}."
+    )
 
 
 def _pictures(outcome: StudyOutcome) -> list[PictureRow]:
     alone = {one.photo: one for one in outcome.pictures}
     rows = []
     for one in outcome.shared_pictures:
-        first = alone[one.photo].by_norm.get("batch") if one.photo in alone else None
-        pictures = {} if first is None else {f"batch, {arrangement(1, False)}": first}
-        pictures |= one.by_norm
-        rows.append(PictureRow([Picture(f"{one.photo}, {label}", image) for label, image in pictures.items()]))
+        by_norm = list(one.by_norm.items())
+        if one.photo in alone and "batch" in alone[one.photo].by_norm:
+            place = next((number for number, (label, _) in enumerate(by_norm) if label.startswith("batch")), 0)
+            by_norm.insert(place, (f"batch, {arrangement(1, False)}", alone[one.photo].by_norm["batch"]))
+        rows.append(PictureRow([Picture(f"{one.photo}, {label}", image) for label, image in by_norm]))
     return rows
 
 

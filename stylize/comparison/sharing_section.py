@@ -160,8 +160,8 @@ def _one_photo_each(outcome: StudyOutcome) -> str:
     return (
         "With one photo in each process, batch norm computes in training what instance norm does. With the statistics "
         f"of each photo alone its networks come to a held-out loss of {number_text(again.median)}, those of instance "
-        f"norm to {number_text(instance.median)}. As it is applied, batch norm has running averages instead, which that "
-        f"training never used, and comes to {number_text(applied.median)}."
+        f"norm to {number_text(instance.median)}. As it is applied, batch norm has running averages instead, which "
+        f"that training never used, and comes to {number_text(applied.median)}."
     )
 
 

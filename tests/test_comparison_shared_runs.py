@@ -232,7 +232,7 @@ def of_the_run(folder: Path) -> list[str]:
             words = (path / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"shared_runs" in words and str(folder).encode() in words:
+        if b"shared_run" in words and str(folder).encode() in words:
             found.append(path.name)
     return found
 

@@ -77,7 +77,7 @@ ALLOWED = {
 }
 """What looks like the forbidden and is not; every entry must still be there."""
 
-PROCESSES = {"engines/quantisation.py"}
+PROCESSES = {"engines/quantisation.py", "comparison/shared_runs.py"}
 """Modules that start another process: this Python, with a file of the package."""
 
 
@@ -134,7 +134,7 @@ def test_the_package_has_nothing_that_runs_code_from_a_file():
     assert found == ALLOWED
 
 
-def test_only_one_module_starts_a_process_and_never_through_a_shell():
+def test_only_these_modules_start_a_process_and_never_through_a_shell():
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in SOURCES

@@ -2,11 +2,7 @@
 
 What the processes do is what they do under torchrun (:mod:`stylize.training`); torchrun starts them here too. The first
 one says after every step where it stands, a line of JSON each. Nobody who is told means that the one who started them
-is gone: they save and stop.
-
-    python -m stylize.comparison.shared_runs ORDER
-
-is one of these processes; it is of no use by hand.
+is gone: they save and stop. The program of each is :mod:`stylize.cli.shared_run`.
 
 Reference: the documentation of ``torch.distributed.run``.
 """
@@ -20,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +23,11 @@ import torch
 
 from stylize import errors
 from stylize.config import TrainConfig
-from stylize.errors import AnotherProcessFailed, StylizeError
-from stylize.launch import launched
-from stylize.training import TrainProgress, train
+from stylize.errors import StylizeError
+from stylize.training import TrainProgress
+
+PROGRAM = "stylize.cli.shared_run"
+"""Started by name: no module of the library imports the command line."""
 
 LAST_WORDS = 300
 """Characters of what an unknown failure said that are passed on."""
@@ -80,7 +77,7 @@ def _started(order: Path, processes: int, said: Any) -> Iterator[subprocess.Pope
     threads = str(max(1, torch.get_num_threads() // processes))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     process = subprocess.Popen(
-        [*command, "-m", __spec__.name, str(order)],
+        [*command, "-m", PROGRAM, str(order)],
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": threads},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -127,40 +124,3 @@ def _error(failure: dict[str, str]) -> StylizeError:
     kind = getattr(errors, failure["error"], None)
     known = isinstance(kind, type) and issubclass(kind, StylizeError)
     return (kind if known else StylizeError)(failure["message"])
-
-
-def _one_of_them(order: Path) -> int:
-    """Do the share of one process, and return its exit status."""
-    told = json.loads(order.read_text(encoding="utf-8"))
-    stop = Path(told["stop"])
-    # This is a program of its own, so the switch is its own too.
-    torch.use_deterministic_algorithms(told["deterministic"])
-
-    def on_step(progress: TrainProgress) -> None:
-        if launched().first:
-            heard = _tell(asdict(progress) | {"validation": None, "sample": None})
-            if stop.exists() or not heard:
-                raise KeyboardInterrupt
-
-    try:
-        train(TrainConfig.from_json(told["config"]), on_step, resume=told["resume"])
-    except AnotherProcessFailed:
-        return 1
-    except StylizeError as error:
-        _tell({"error": type(error).__name__, "message": str(error)})
-        return 1
-    return 0
-
-
-def _tell(row: dict[str, Any]) -> bool:
-    """Write a line to whoever started this process; return whether somebody is there."""
-    try:
-        sys.stdout.write(json.dumps(row) + "\n")
-        sys.stdout.flush()
-    except OSError:
-        return False
-    return True
-
-
-if __name__ == "__main__":
-    sys.exit(_one_of_them(Path(sys.argv[1])))

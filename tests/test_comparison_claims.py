@@ -422,6 +422,16 @@ def test_shared_out_batches(instance, batch, verdict):
     assert decide("shared-out-batch", more).verdict == verdict
 
 
+def test_shared_out_batches_that_diverge():
+    alone = [run("instance", 1.0), run("batch", 1.5), run("instance", 1.0, processes=4)]
+    claim = decide("shared-out-batch", [*alone, run("batch", None, processes=4)])
+    assert claim.verdict == REPRODUCED
+    assert claim.sentence == "All runs of batch norm by 4 processes diverged, and none of instance norm."
+    claim = decide("shared-out-batch", [*alone, run("batch", None, 1, processes=4), run("batch", 1.5, processes=4)])
+    assert claim.verdict == UNDECIDED
+    assert claim.sentence.endswith("; runs by 4 processes that diverged: batch 1, instance 0.")
+
+
 def test_runs_of_several_processes_decide_no_other_claim():
     """They are no further seeds of the norm."""
     alone = [*seeds("instance", 1.0, 1.02), *seeds("batch", 1.5, 1.52)]

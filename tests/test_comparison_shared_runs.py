@@ -13,18 +13,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from stylize.comparison import experiments
 from stylize.comparison.experiments import check_material, is_done, train_or_take
 from stylize.comparison.plan import PlannedRun, Study
-from stylize.comparison.shared_runs import train_together
+from stylize.comparison.shared_runs import _error, train_together
 from stylize.comparison.sharing import losses_with_shares, shared_subjects
 from stylize.comparison.subject import Ruler
 from stylize.config import TrainConfig
-from stylize.errors import DeviceError, Diverged, InputError, ProcessLost, StylizeError, TrainingInterrupted
+from stylize.errors import (
+    DeviceError,
+    Diverged,
+    InputError,
+    OutputError,
+    ProcessLost,
+    RunInUse,
+    StylizeError,
+    TrainingInterrupted,
+)
 from stylize.paintings import load_painting
-from stylize.run_folder import run_folder
+from stylize.run_folder import LOCK, run_folder
 from stylize.training import TrainProgress, train
 from stylize.vgg import load_loss_network
 from tests.helpers import ROOT
@@ -177,11 +187,58 @@ def test_a_lost_process_is_no_result(material, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_diverged_is_told_apart_from_other_failures():
-    from stylize.comparison.shared_runs import _error
+def test_what_processes_say_is_told_apart(material, tmp_path):
+    config = tiny_run(material, tmp_path / "run.safetensors")
 
-    assert type(_error({"error": "Diverged", "message": "the loss is nan"})) is Diverged
-    assert type(_error({"error": "os", "message": "x"})).__name__ == "StylizeError"
+    def told(kind: str, message: str = "the loss is nan") -> StylizeError:
+        return _error({"error": kind, "message": message}, config, 2)
+
+    assert type(told("Diverged")) is Diverged and str(told("Diverged")) == "the loss is nan"
+    assert type(told("os")) is StylizeError and type(told("")) is StylizeError
+    # What to do is another thing than under torchrun: a study has no --resume.
+    lost = told("ProcessLost", "the same command with --resume continues, also with another number of processes")
+    assert isinstance(lost, ProcessLost)
+    assert str(lost) == (
+        f"one of the 2 processes that trained {config.output} together ended or hung; the last checkpoint is kept, and "
+        "the same command continues"
+    )
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(material, tmp_path, monkeypatch):
+    config = tiny_run(material, tmp_path / "run.safetensors")
+    run = planned(config)
+    folder = run_folder(Path(config.output))
+    folder.mkdir()
+
+    def never(*arguments, **options):
+        raise AssertionError("processes are started")
+
+    with monkeypatch.context() as patch, FileLock(folder / LOCK), pytest.raises(RunInUse):
+        patch.setattr(experiments, "train_together", never)
+        train_or_take(run)
+
+    def late(config, processes, on_step, *, resume):
+        (folder / "checkpoint.safetensors").touch()
+        raise OutputError("run.safetensors has an unfinished run; pass --resume")
+
+    folder.mkdir(exist_ok=True)
+    with monkeypatch.context() as patch, pytest.raises(RunInUse, match="another process began .*run.safetensors mean"):
+        patch.setattr(experiments, "train_together", late)
+        train_or_take(run)
+
+
+def test_nothing_of_another_run_is_passed_on(material, tmp_path, monkeypatch):
+    """Neither what torchrun reads or tells, nor modules of the folder that somebody happens to be in."""
+    for name, value in {"PET_NNODES": "2", "WORLD_SIZE": "1", "RANK": "0", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    here = tmp_path / "here"
+    here.mkdir()
+    if sys.version_info >= (3, 11):
+        (here / "queue.py").write_text("raise SystemExit('another queue')")
+    monkeypatch.chdir(here)
+    config = tiny_run(material, tmp_path / "run.safetensors")
+    train_together(config, 2)
+    assert logged_steps(config.output) == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")

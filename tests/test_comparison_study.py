@@ -418,8 +418,8 @@ def test_shared_out_batches(charts):
     found = section(planted_study(), "shared-batches")
     assert found.finding == (
         "With each batch of 4 photos shared out over 4 processes, the held-out loss is this many times that of one "
-        "process: batch 1.39 where each process has statistics of its own; batch 1.02 with synchronised ones; instance "
-        "1.00, which have no statistics of the batch. Differences of 2 % and less count as none."
+        "process: batch 1.40 where each process has statistics of its own; batch 1.03 with synchronised ones; instance "
+        "1.01, which have no statistics of the batch. Differences of 2 % and less count as none."
     )
     _, again, table = found.body
     assert again == (
@@ -437,7 +437,7 @@ def test_shared_out_batches(charts):
         ("batch", "2 processes, synchronised", "1"),
         ("batch", "4 processes, synchronised", "1"),
     ]
-    assert table.rows[5][3:7] == ("2.10", "1.393", "1.99", "1.89")
+    assert table.rows[5][3:7] == ("2.10", "1.400", "1.99", "1.89")
     assert table.rows[3][4] is None and [row[6] for row in table.rows] == [None] * 4 + ["1.62", "1.89", None, None]
     assert found.caveats[-1] == "One seed of instance and batch."
 
@@ -455,7 +455,7 @@ def test_without_shared_out_batches_nothing_is_said_of_them(charts):
     # Norms without statistics of the batch alone.
     kept = [run for run in outcome.results if run.norm == "instance"]
     found = section(outcome_of(outcome.study, kept, {}), "shared-batches")
-    assert "process: instance 1.00, which have no statistics of the batch." in found.finding
+    assert "process: instance 1.01, which have no statistics of the batch." in found.finding
     assert len(found.body) == 2 and found.caveats[-1] == "One seed of instance."
 
 
@@ -467,10 +467,29 @@ def test_shared_out_runs_that_diverged(charts):
         for run in outcome.results
     ]
     found = section(outcome_of(outcome.study, results, {}), "shared-batches")
-    assert "batch" not in found.finding.partition("process: ")[2].partition(".")[0]
-    assert [row[2] for row in found.body[-1].rows if row[:2] == ("batch", "4 processes")] == ["0 (1 diverged)"]
+    assert "process: instance 1.01, which have" in found.finding
+    assert found.finding.endswith(" Runs that diverged: batch (4 processes), batch (4 processes, synchronised).")
+    assert [row[2:5] for row in found.body[-1].rows if row[:2] == ("batch", "4 processes")] == [
+        ("0 (1 diverged)", "–", None)
+    ]
     lost = [replace(run, curve=(), failure=message) if run.processes > 1 else run for run in outcome.results]
-    assert section(outcome_of(outcome.study, lost, {}), "shared-batches") is None
+    found = section(outcome_of(outcome.study, lost, {}), "shared-batches")
+    assert found.finding.startswith(
+        "No run with each batch of 4 photos shared out over 4 processes has one of one process beside it. Runs that "
+        "diverged: instance (2 processes), instance (4 processes), batch (2 processes), "
+    )
+    assert len(found.body) == 1
+
+
+def test_seeds_that_diverged_make_no_ratio_better(charts):
+    """Compared are the seeds that came to an end on both sides."""
+    outcome = planted_study({"instance": 1.0, "batch": 1.5})
+    extra = [planted_run("batch", 6.0, seed=1, purpose="processes", processes=4)]
+    plain = outcome_of(outcome.study, [*outcome.results, *extra], {})
+    assert "batch 2.69 where" in section(plain, "shared-batches").finding  # (2.1 + 6) / (1.5 + 1.515)
+    lost = [replace(extra[0], curve=(), failure="the loss is nan at step 7")]
+    found = section(outcome_of(outcome.study, [*outcome.results, *lost], {}), "shared-batches")
+    assert "batch 1.40 where" in found.finding and "Runs that diverged: batch (4 processes)." in found.finding
 
 
 def test_pictures_by_networks_of_several_processes(charts):

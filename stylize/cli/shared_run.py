@@ -16,10 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from stylize.cli.determinism import deterministically
+from stylize.cli.stopping import stop_between_steps
 from stylize.config import TrainConfig
 from stylize.errors import AnotherProcessFailed, StylizeError
 from stylize.launch import launched
 from stylize.training import TrainProgress, train
+
+SECONDS_TO_SAVE = 60.0
+"""For so long a signal to end does not; torchrun kills a process that is still there after half a minute."""
+
+LONGEST = 500
+"""Characters of an error that nobody expected."""
 
 
 def share_of_run(order: Path) -> int:
@@ -34,13 +41,18 @@ def share_of_run(order: Path) -> int:
                 raise KeyboardInterrupt
 
     try:
-        with deterministically(told["deterministic"]):
+        # SIGTERM comes when another of the processes has ended: by then this one may be saving.
+        with deterministically(told["deterministic"]), stop_between_steps(SECONDS_TO_SAVE):
             train(TrainConfig.from_json(told["config"]), on_step, resume=told["resume"])
     except AnotherProcessFailed:
         return 1
     except StylizeError as error:
         _tell({"error": type(error).__name__, "message": str(error)})
         return 1
+    except Exception as error:
+        words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        _tell({"error": "", "message": f"a process of the run failed: {words[:LONGEST]}"})
+        raise
     return 0
 
 

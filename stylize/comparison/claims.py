@@ -372,6 +372,10 @@ def _shared_batch(evidence: Evidence) -> Claim:
     source = "follows from Wu and He 2018, arXiv 1803.08494, and Peng et al. 2018, arXiv 1711.07240, for recognition"
     counts = sorted({1, *(run.processes for run in evidence.results)})
     losses = {norm: [evidence.shared_out(norm, count) for count in counts] for norm in ("batch", "instance")}
+    lost = {norm: evidence.diverged(norm, counts[-1]) for norm in ("batch", "instance")}
+    if lost["batch"] and not lost["instance"] and losses["batch"][-1] is None and losses["instance"][-1] is not None:
+        sentence = f"All runs of batch norm by {counts[-1]} processes diverged, and none of instance norm."
+        return Claim(key, claim, source, REPRODUCED, sentence)
     if len(counts) == 1 or any(value is None for row in losses.values() for value in row):
         return _missing(key, claim, source)
     parts = [
@@ -386,6 +390,10 @@ def _shared_batch(evidence: Evidence) -> Claim:
     sentence = f"Held-out loss by number of processes: {'; '.join(parts)}"
     if together is not None:
         sentence += f"; batch norm with synchronised statistics {_factor(together)} ({counts[-1]})"
+    if any(lost.values()):
+        diverged = f"batch {lost['batch']}, instance {lost['instance']}"
+        sentence += f"; runs by {counts[-1]} processes that diverged: {diverged}"
+        return Claim(key, claim, source, UNDECIDED, f"{sentence}.")
     return Claim(key, claim, source, REPRODUCED if worse and kept else NOT_REPRODUCED, f"{sentence}.")
 
 

@@ -69,6 +69,11 @@ class Evidence:
         found = final_range(runs, lambda point: point.total).median
         return None if math.isnan(found) else found
 
+    def diverged(self, norm: str, processes: int) -> int:
+        """Return how many of the runs of a norm that so many processes trained together diverged."""
+        runs = select(self.results, self.painting, norm, self.rates, processes=processes)
+        return sum(bool(run.failure) for run in runs)
+
     def compare(self, first: float, second: float) -> int:
         """Return -1 where ``first`` is lower by more than the noise between seeds, 1 where it is higher, else 0."""
         share = first / second - 1

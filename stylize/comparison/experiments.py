@@ -265,10 +265,19 @@ def train_or_take(run: PlannedRun, on_step: Callable[[TrainProgress], None] | No
 
 def _train(run: PlannedRun, on_step: Callable[[TrainProgress], None] | None, resume: bool) -> None:
     """Train a run, by as many processes as are planned for it."""
-    if run.processes > 1:
-        train_together(run.config, run.processes, on_step, resume=resume)
-    else:
+    if run.processes == 1:
         train(run.config, on_step, resume=resume)
+        return
+    files = RunFolder(run.config, resume=resume, overwrite=False)
+    if files.path.exists():
+        with files.owned():
+            pass  # Told before several processes are started that another one trains it.
+    try:
+        train_together(run.config, run.processes, on_step, resume=resume)
+    except OutputError as error:
+        if not resume and files.checkpoint.exists() and not isinstance(error, RunInUse):
+            raise RunInUse(f"another process began {run.config.output} meanwhile") from error
+        raise
 
 
 def failure_of(run: PlannedRun) -> Path:

@@ -23,11 +23,15 @@ import torch
 
 from stylize import errors
 from stylize.config import TrainConfig
-from stylize.errors import StylizeError
+from stylize.errors import ProcessLost, StylizeError
+from stylize.launch import ADDRESS, COUNTS
 from stylize.training import TrainProgress
 
 PROGRAM = "stylize.cli.shared_run"
 """Started by name: no module of the library imports the command line."""
+
+OF_TORCHRUN = ("PET_", "TORCHELASTIC_")
+"""What the names of variables begin with that torchrun reads, and that it sets for its processes."""
 
 LAST_WORDS = 300
 """Characters of what an unknown failure said that are passed on."""
@@ -62,8 +66,8 @@ def train_together(
             with _started(order, processes, said) as process:
                 failure = _followed(process, on_step or (lambda progress: None), stop)
             if failure is not None:
-                raise _error(failure)
-            if process.returncode:
+                raise _error(failure, config, processes)
+            if process.returncode and not Path(str(config.output)).exists():
                 said.seek(0)
                 words = " ".join(said.read().split())[-LAST_WORDS:]
                 raise StylizeError(f"{processes} processes could not train {config.output} together: {words}")
@@ -78,7 +82,7 @@ def _started(order: Path, processes: int, said: Any) -> Iterator[subprocess.Pope
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     process = subprocess.Popen(
         [*command, "-m", PROGRAM, str(order)],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": threads},
+        env=_inherited() | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": threads},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=said,
@@ -99,6 +103,15 @@ def _started(order: Path, processes: int, said: Any) -> Iterator[subprocess.Pope
             process.stdout.close()
 
 
+def _inherited() -> dict[str, str]:
+    """Return the environment of this process, without what would be told to torchrun or to processes of another one."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(OF_TORCHRUN) and name not in (*ADDRESS, *COUNTS, "WORLD_SIZE")
+    }
+
+
 def _followed(
     process: subprocess.Popen[str], on_step: Callable[[TrainProgress], None], stop: Path
 ) -> dict[str, str] | None:
@@ -109,9 +122,13 @@ def _followed(
             row = json.loads(line)
         except ValueError:  # something that a library printed
             continue
+        if not isinstance(row, dict):
+            continue
         if "error" in row:
-            failure = row
-        elif not stop.exists():
+            # The first one knows best; only a lost connection has a reason that comes later.
+            if failure is None or failure["error"] == ProcessLost.__name__:
+                failure = row
+        elif "step" in row and not stop.exists():
             try:
                 on_step(TrainProgress(**row))
             except KeyboardInterrupt:
@@ -119,8 +136,13 @@ def _followed(
     return failure
 
 
-def _error(failure: dict[str, str]) -> StylizeError:
+def _error(failure: dict[str, str], config: TrainConfig, processes: int) -> StylizeError:
     """Return the error that one of the processes raised."""
-    kind = getattr(errors, failure["error"], None)
+    if failure["error"] == ProcessLost.__name__:
+        return ProcessLost(
+            f"one of the {processes} processes that trained {config.output} together ended or hung; the last "
+            "checkpoint is kept, and the same command continues"
+        )
+    kind = getattr(errors, failure["error"] or "StylizeError", None)
     known = isinstance(kind, type) and issubclass(kind, StylizeError)
     return (kind if known else StylizeError)(failure["message"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from stylize.comparison.charts import Series, panels
@@ -20,48 +21,60 @@ TOGETHER = "shared out, synchronised"
 
 def sharing_section(outcome: StudyOutcome) -> Section | None:
     """Return what became of every norm when its batches were shared out; None where they were not."""
-    counts = sorted({run.processes for run in outcome.results if run.processes > 1 and run.final is not None})
-    norms = [norm for norm in dict.fromkeys(run.norm for run in outcome.results) if _ratio(outcome, norm, counts)]
-    if not norms:
+    shared = [run for run in outcome.results if run.processes > 1]
+    if not shared:
         return None
-    body: list[Block] = [_figure(outcome, norms, counts), _table(outcome, norms, counts)]
+    counts, norms = sorted({run.processes for run in shared}), list(dict.fromkeys(run.norm for run in shared))
+    body: list[Block] = [_table(outcome, norms, counts)]
     if said := _one_photo_each(outcome):
-        body.insert(1, said)
-    body += _pictures(outcome)
+        body.insert(0, said)
+    if any(run.final is not None for run in shared):
+        body.insert(0, _figure(outcome, norms, counts))
     return Section(
         "shared-batches",
         "A batch on several devices",
         "What does sharing out each batch over several processes do to each norm?",
-        _finding(outcome, norms, counts),
-        tuple(body),
+        _finding(outcome, norms, counts[-1]),
+        (*body, *_pictures(outcome)),
         _caveats(outcome, counts),
+    )
+
+
+def _runs(outcome: StudyOutcome, norm: str, processes: int, synchronised: bool = False) -> list[RunResult]:
+    """Return the runs of a norm on the first painting, one for each seed, finished or not."""
+    return select(
+        outcome.results, outcome.painting, norm, outcome.rates, processes=processes, synchronised=synchronised
     )
 
 
 def _total(outcome: StudyOutcome, norm: str, processes: int, synchronised: bool = False) -> Range | None:
     """Return the held-out loss of a norm as it is applied, over seeds; None without a finished run."""
-    runs = select(
-        outcome.results, outcome.painting, norm, outcome.rates, processes=processes, synchronised=synchronised
-    )
-    finished = [run for run in runs if run.final is not None]
+    finished = [run for run in _runs(outcome, norm, processes, synchronised) if run.final is not None]
     return final_range(finished, lambda point: point.total) if finished else None
 
 
-def _ratio(outcome: StudyOutcome, norm: str, counts: Sequence[int], synchronised: bool = False) -> float | None:
-    """Return the loss with the most processes that finished, as a multiple of that with one; None without both."""
-    alone = _total(outcome, norm, 1)
-    for count in reversed(counts):
-        several = _total(outcome, norm, count, synchronised)
-        if several is not None and alone is not None:
-            return several.median / alone.median
-    return None
+def _ratio(outcome: StudyOutcome, norm: str, processes: int, synchronised: bool = False) -> float | None:
+    """Return the loss with so many processes as a multiple of that with one; None without both.
+
+    Compared are the seeds that came to an end with both: one that diverged would leave the other side with luck.
+    """
+    alone = {run.seed: run.final.total for run in _runs(outcome, norm, 1) if run.final is not None}
+    several = {
+        run.seed: run.final.total for run in _runs(outcome, norm, processes, synchronised) if run.final is not None
+    }
+    both = alone.keys() & several.keys()
+    if not both:
+        return None
+    return statistics.median(several[seed] for seed in both) / statistics.median(alone[seed] for seed in both)
 
 
-def _finding(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) -> str:
-    most, photos = [counts[-1]], outcome.study.batch_size
-    own = {norm: ratio for norm in norms if (ratio := _ratio(outcome, norm, most)) and differs_between_modes(norm)}
-    together = {norm: ratio for norm in norms if (ratio := _ratio(outcome, norm, most, True))}
-    others = {norm: ratio for norm in norms if (ratio := _ratio(outcome, norm, most)) and norm not in own}
+def _finding(outcome: StudyOutcome, norms: Sequence[str], most: int) -> str:
+    own, together, others = {}, {}, {}
+    for norm in norms:
+        if (ratio := _ratio(outcome, norm, most)) is not None:
+            (own if differs_between_modes(norm) else others)[norm] = ratio
+        if (ratio := _ratio(outcome, norm, most, True)) is not None:
+            together[norm] = ratio
 
     def times(ratios: dict[str, float]) -> str:
         return listed(f"{norm} {ratio:.2f}" for norm, ratio in ratios.items())
@@ -73,11 +86,18 @@ def _finding(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int])
         parts.append(f"{times(together)} with synchronised ones")
     if others:
         parts.append(f"{times(others)}, which have no statistics of the batch")
-    beginning = (
-        f"With each batch of {photos} photos shared out over {most[0]} processes, the held-out loss is this many times "
-        "that of one process: "
-    )
-    return f"{beginning}{'; '.join(parts)}. Differences of {100 * outcome.noise:.0f} % and less count as none."
+    batch = f"batch of {outcome.study.batch_size} photos shared out over {most} processes"
+    finding = f"No run with each {batch} has one of one process beside it."
+    if parts:
+        finding = (
+            f"With each {batch}, the held-out loss is this many times that of one process: {'; '.join(parts)}. "
+            f"Differences of {100 * outcome.noise:.0f} % and less count as none."
+        )
+    lost = [run for run in outcome.results if run.processes > 1 and run.failure]
+    if lost:
+        named = dict.fromkeys(f"{run.norm} ({arrangement(run.processes, run.synchronised)})" for run in lost)
+        finding += f" Runs that diverged: {', '.join(named)}."
+    return finding
 
 
 def _figure(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) -> Figure:
@@ -86,13 +106,14 @@ def _figure(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) 
         lines = []
         for label, synchronised in ((OWN, False), (TOGETHER, True)):
             found = [_total(outcome, norm, count, synchronised and count > 1) for count in (1, *counts)]
-            if synchronised and not any(found[1:]):
+            if not any(found[1:]):
                 continue
             values, lows, highs = (
                 [None if one is None else getattr(one, edge) for one in found] for edge in ("median", "low", "high")
             )
             lines.append(Series(label, list(range(len(found))), values, lows, highs))
-        groups.append((norm, lines))
+        if lines:
+            groups.append((norm, lines))
     names = [str(count) for count in (1, *counts)]
     chart = panels(groups, x_label="processes", y_label="held-out loss at the end", x_names=names)
     finding = "Held-out loss, as the network is applied, by the number of processes that share each batch."
@@ -105,13 +126,12 @@ def _table(outcome: StudyOutcome, norms: Sequence[str], counts: Sequence[int]) -
     rows = []
     for norm in norms:
         for count, synchronised in [(1, False), *((count, both) for both in (False, True) for count in counts)]:
-            chosen = {"processes": count, "synchronised": synchronised}
-            runs = select(outcome.results, outcome.painting, norm, outcome.rates, **chosen)
+            runs = _runs(outcome, norm, count, synchronised)
             if not runs:
                 continue
             finished = [run for run in runs if run.final is not None]
             lost = len(runs) - len(finished)
-            ratio = None if count == 1 else _ratio(outcome, norm, [count], synchronised)
+            ratio = None if count == 1 else _ratio(outcome, norm, count, synchronised)
             rows.append(
                 (
                     norm,
@@ -152,7 +172,7 @@ def _with_shares(outcome: StudyOutcome, runs: Sequence[RunResult]) -> Range | No
 def _one_photo_each(outcome: StudyOutcome) -> str:
     """Say what batch norm is where every process has one photo; nothing where that was not measured."""
     count = outcome.study.batch_size
-    runs = select(outcome.results, outcome.painting, "batch", outcome.rates, processes=count)
+    runs = _runs(outcome, "batch", count)
     again, applied = _with_shares(outcome, runs), _total(outcome, "batch", count)
     instance = _total(outcome, "instance", 1)
     if again is None or applied is None or instance is None:

@@ -24,7 +24,7 @@ class Range:
 
 def range_text(found: Range) -> str:
     """Return a range as a cell of a table has it: ``1.36 (1.34 to 1.40)``."""
-    if found.low == found.high:
+    if found.low == found.high or math.isnan(found.median):
         return number_text(found.median)
     return f"{number_text(found.median)} ({number_text(found.low)} to {number_text(found.high)})"
 

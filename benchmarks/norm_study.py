@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import record
 from stylize.comparison.charts import Series, panels
+from stylize.comparison.sharing import arrangement
 
 FOLDER = record.ROOT / "examples" / "norm-study"
 NUMBERS = FOLDER / "results.json"
@@ -70,9 +72,39 @@ def table(numbers: dict[str, Any]) -> str:
         [
             record.table(header, cells, range(1, 8)),
             note,
+            *shared_out(training, [one["norm"] for one in rows]),
             record.table(["what is said", "here", "measured"], claims),
         ]
     )
+
+
+def shared_out(training: dict[str, Any], norms: Sequence[str]) -> list[str]:
+    """Return the table of losses with each batch shared out over several processes, and what it shows."""
+    painting = Path(training["study"]["paintings"][0]).stem
+    several = [(count, together) for together in (False, True) for count in training["study"]["processes"]]
+
+    def loss(norm: str, count: int, together: bool) -> str:
+        wanted = (painting, norm, "none", None, count, together)
+        keys = ("painting", "norm", "preparation", "photo_limit", "processes", "synchronised")
+        found = [
+            run["curve"][-1]["total"]
+            for run in training["runs"]
+            if tuple(run[key] for key in keys) == wanted and not run["failure"]
+            if run["learning_rate"] == training["rates"].get(norm, run["learning_rate"])
+        ]
+        return f"{statistics.median(found):.3f}" if found else ""
+
+    losses = [[norm, *(loss(norm, *one) for one in [(1, False), *several])] for norm in norms]
+    cells = [row for row in losses if any(row[2:])]
+    if not cells:
+        return []
+    header = ["norm", *(arrangement(*one) for one in [(1, False), *several])]
+    photos = training["study"]["batch_size"]
+    note = (
+        f"The same loss, median over seeds, with each batch of {photos} photos shared out over several processes: each "
+        "takes the statistics of batch norm over its own share, or, synchronised, over the whole batch."
+    )
+    return [record.table(header, cells, range(1, len(header))), note]
 
 
 def headline(numbers: dict[str, Any]) -> str:
@@ -86,8 +118,8 @@ def headline(numbers: dict[str, Any]) -> str:
             runs = [
                 run
                 for run in training["runs"]
-                if (run["painting"], run["norm"], run["preparation"], run["photo_limit"])
-                == (painting, norm, "none", None)
+                if (run["painting"], run["norm"], run["preparation"], run["photo_limit"], run["processes"])
+                == (painting, norm, "none", None, 1)
                 and run["learning_rate"] == rates.get(norm, run["learning_rate"])
                 and not run["failure"]
             ]

@@ -316,6 +316,19 @@ def test_a_finished_run_of_other_settings_is_refused(whole, trained, changes, sa
     assert trained == []
 
 
+def test_a_finished_run_of_an_older_version_is_taken(whole, tmp_path, trained):
+    """A setting that did not exist then has the value that does what was done then."""
+    study, results, _, _ = whole
+    shutil.copytree(Path(study.runs), tmp_path / "runs")
+    for log in (tmp_path / "runs").glob("*.run/log.jsonl"):
+        first, *rest = log.read_text().splitlines(keepends=True)
+        begun = json.loads(first)
+        del begun["config"]["sync_batch_norm"], begun["config"]["photo_style"]
+        log.write_text(json.dumps(begun) + "\n" + "".join(rest))
+    assert numbers(carry_out(replace(study, runs=str(tmp_path / "runs")))) == numbers(results)
+    assert trained == []
+
+
 def test_another_painting_of_the_same_name_is_refused(whole, tmp_path):
     study, _, _, _ = whole
     with Image.open(study.paintings[0]) as painting:

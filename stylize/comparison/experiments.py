@@ -14,6 +14,7 @@ from typing import Any
 from stylize.checkpoints import read_weights_file, replacing
 from stylize.comparison.plan import PlannedRun, Study, planned_runs
 from stylize.comparison.shared_runs import train_together
+from stylize.config import TrainConfig
 from stylize.distributed import own_device
 from stylize.errors import Diverged, InputError, OutputError, RunInUse
 from stylize.launch import Launch, launched
@@ -303,7 +304,8 @@ def check_settings(run: PlannedRun) -> None:
     rows = RunLog(run_folder(output) / "log.jsonl").read()
     if not rows:
         raise InputError(f"the run {output} has no log; give another folder for the runs, or delete it")
-    stored = dict(rows[0].get("config", {}))
+    # What is not there came with a later version, which does by default what was done before.
+    stored = TrainConfig(style="").to_json() | dict(rows[0].get("config", {}))
     planned = run.config.to_json()
     # Through JSON once, because lists and tuples are told apart otherwise.
     planned = json.loads(json.dumps(planned))
